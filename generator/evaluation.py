@@ -1,0 +1,7 @@
+"""Attribute measures on audio."""
+
+import argparse
+
+
+def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the subcommands of the evaluation."""
