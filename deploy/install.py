@@ -1,0 +1,93 @@
+"""Makes the virtual environment and installs the locked packages. Standard library only.
+
+Run by `./run` with the system's Python, before anything else can be imported.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = Path(os.environ.get("ATTUNE_VENV") or ROOT / ".venv")
+PYTHON = VENV / "bin" / "python"
+TORCH = "torch==2.13.0"
+
+
+def say(text: str) -> None:
+    """Print one line at once, also when the output is a file."""
+    print(text, flush=True)
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Say what is being done, and afterwards how long it took."""
+    say(f"  {what} ...")
+    started = time.monotonic()
+    yield
+    say(f"  {what}: done in {time.monotonic() - started:.1f} s")
+
+
+def torch_sources() -> list[str]:
+    """Options that choose where torch comes from.
+
+    On Linux without an NVIDIA driver the default build brings several GB of CUDA packages
+    along; ATTUNE_TORCH_INDEX names a package index that holds CPU builds.
+    """
+    index = os.environ.get("ATTUNE_TORCH_INDEX")
+    if index:
+        return ["--index-url", index]
+    cuda_build = platform.system() == "Linux" and platform.machine() == "x86_64"
+    if cuda_build and not shutil.which("nvidia-smi") and not os.environ.get("PIP_FIND_LINKS"):
+        say(
+            "  note: this machine shows no NVIDIA driver, and the default torch brings several GB of"
+        )
+        say(
+            "  CUDA packages. Set ATTUNE_TORCH_INDEX to PyTorch's index of CPU builds to avoid them."
+        )
+    return []
+
+
+def installer() -> Callable[[list[str]], None]:
+    """A function that installs with uv when it is there, with the environment's pip otherwise."""
+    uv = shutil.which("uv")
+    environment = dict(os.environ)
+    if uv:
+        if "PIP_FIND_LINKS" in environment:
+            environment.setdefault("UV_FIND_LINKS", environment["PIP_FIND_LINKS"])
+        command = [uv, "pip", "install", "--quiet", "--python", str(PYTHON)]
+    else:
+        command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+
+    def install(arguments: list[str]) -> None:
+        done = subprocess.run([*command, *arguments], env=environment, check=False)
+        if done.returncode:
+            sys.exit(f"installing {arguments[-1]} failed; what the installer said stands above")
+
+    return install
+
+
+def ensure_installed(lock_name: str) -> bool:
+    """Install the packages of deploy/<lock_name> unless they are; True if anything was done."""
+    lock = ROOT / "deploy" / lock_name
+    digest = hashlib.sha256(lock.read_bytes() + TORCH.encode()).hexdigest()
+    stamp = VENV / f"installed-{lock_name}"
+    if PYTHON.exists() and stamp.exists() and stamp.read_text() == digest:
+        return False
+    say(f"Installing into {VENV} (once; later starts skip this)")
+    if not PYTHON.exists():
+        with step("virtual environment"):
+            subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+    install = installer()
+    with step(f"{TORCH}, the largest package"):
+        install([*torch_sources(), TORCH])
+    with step(f"locked packages ({lock_name})"):
+        install(["--no-deps", "--require-hashes", "--requirement", str(lock)])
+    stamp.write_text(digest)
+    return True
