@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from attune.catalog.models import Checkpoint, Population
+from attune.leaderboard.choices import IntervalMethod
 from attune.raters.models import Rater
 
 
@@ -51,6 +52,10 @@ class Standing(models.Model):
     n_ties = models.PositiveIntegerField()
     n_both_bad = models.PositiveIntegerField()
     n_raters = models.PositiveIntegerField()
+    interval_method = models.CharField(max_length=16, choices=IntervalMethod.choices)
+    groups = models.JSONField(
+        default=list, help_text="Two checkpoints that share a number cannot be told apart."
+    )
     refreshed_at = models.DateTimeField()
 
     class Meta:

@@ -26,6 +26,9 @@ class RoundState(models.TextChoices):
     CANCELLED = "cancelled", "cancelled"
 
 
+RUNNING_STATES = (RoundState.FROZEN, RoundState.TRAINING, RoundState.EVALUATING)
+
+
 class Round(models.Model):
     """Freeze, train, evaluate, publish: one pass from ratings to a candidate checkpoint."""
 
@@ -41,14 +44,15 @@ class Round(models.Model):
         Job, on_delete=models.PROTECT, null=True, blank=True, related_name="round"
     )
     config = models.JSONField(default=dict)
-    state = models.CharField(
-        max_length=16, choices=RoundState.choices, default=RoundState.FROZEN
-    )
+    state = models.CharField(max_length=16, choices=RoundState.choices, default=RoundState.FROZEN)
     dataset_sha256 = models.CharField(max_length=64)
     counts = models.JSONField(
         default=dict, help_text="Ratings seen, ties, both bad, usable, train, held out."
     )
     summary = models.JSONField(default=dict, help_text="Final metrics of the training.")
+    outcome = models.TextField(
+        blank=True, default="", help_text="What became of the checkpoint, in one sentence."
+    )
     error = models.TextField(blank=True, default="")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
@@ -62,6 +66,14 @@ class Round(models.Model):
             models.CheckConstraint(
                 condition=~Q(state="done") | Q(produced_checkpoint__isnull=False),
                 name="done_round_names_its_checkpoint",
+            ),
+            models.UniqueConstraint(
+                fields=["study", "base_checkpoint"],
+                condition=Q(state__in=RUNNING_STATES),
+                name="one_running_round_per_study_and_base_checkpoint",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=RoundState.values), name="round_state_is_known"
             ),
         ]
 
