@@ -45,12 +45,8 @@ def torch_sources() -> list[str]:
         return ["--index-url", index]
     cuda_build = platform.system() == "Linux" and platform.machine() == "x86_64"
     if cuda_build and not shutil.which("nvidia-smi") and not os.environ.get("PIP_FIND_LINKS"):
-        say(
-            "  note: this machine shows no NVIDIA driver, and the default torch brings several GB of"
-        )
-        say(
-            "  CUDA packages. Set ATTUNE_TORCH_INDEX to PyTorch's index of CPU builds to avoid them."
-        )
+        say("  note: no NVIDIA driver here, and the default torch brings several GB of CUDA along;")
+        say("  to avoid that, set ATTUNE_TORCH_INDEX to PyTorch's index of CPU builds")
     return []
 
 

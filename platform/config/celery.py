@@ -5,7 +5,6 @@ acknowledged when they arrive, no result is stored, and a lost or doubled one is
 """
 
 import os
-
 from pathlib import Path
 
 from celery import Celery
