@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 
@@ -144,14 +145,16 @@ def test(words: list[str]) -> int:
     """The whole suite on SQLite, then what touches the database again on PostgreSQL."""
     environment = dict(os.environ)
     environment.setdefault("OMP_NUM_THREADS", "1")
+    environment.pop("BROKER_URL", None)
     url = environment.pop("DATABASE_URL", "")
     pytest = [PYTHON, "-m", "pytest", *words]
-    say("== SQLite")
-    code = subprocess.run(pytest, cwd=ROOT, env=environment, check=False).returncode
-    if code:
-        return code
     ignored = [f"--ignore={folder}" for folder in WITHOUT_DATABASE]
     with contextlib.ExitStack() as stack:
+        environment["ATTUNE_HOME"] = stack.enter_context(tempfile.TemporaryDirectory())
+        say("== SQLite")
+        code = subprocess.run(pytest, cwd=ROOT, env=environment, check=False).returncode
+        if code:
+            return code
         if not url:
             binaries = local_postgres.find_binaries()
             if binaries is None:
