@@ -1,0 +1,69 @@
+"""How often a simulated rater errs: Bradley-Terry choices at a stated agreement."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import expit
+
+from rehearsal.errors import CalibrationError
+
+LEAST_AGREEMENT = 0.5
+MOST_SCALE = 1e6
+
+
+def check_agreement(agreement: float) -> float:
+    """Returns the agreement, a share from 0.5 (coin flips) to 1 (never errs)."""
+    if not LEAST_AGREEMENT <= agreement <= 1.0:
+        raise CalibrationError(f"agreement is 0.5 to 1, got {agreement}")
+    return agreement
+
+
+def mean_agreement(scale: float, differences: NDArray[np.float64]) -> float:
+    """Returns the expected share of choices in the taste's favour; an equal pair counts half."""
+    return float(expit(scale * np.abs(differences)).mean())
+
+
+def calibrate_scale(differences: Sequence[float], agreement: float) -> float:
+    """Returns the scale at which the mean agreement over these score differences is as stated.
+
+    0 gives coin flips; infinity a rater who never errs. Raises CalibrationError where even
+    that rater would agree less often, because too many differences are zero.
+    """
+    check_agreement(agreement)
+    if agreement == LEAST_AGREEMENT:
+        return 0.0
+    sizes = np.abs(np.asarray(differences, dtype=np.float64))
+    if len(sizes) == 0:
+        raise CalibrationError("no pair was heard yet, so there is nothing to calibrate on")
+    reachable = float(np.where(sizes > 0.0, 1.0, 0.5).mean())
+    if agreement > reachable:
+        raise CalibrationError(
+            f"an agreement of {agreement:.2f} cannot be reached: "
+            f"{int((sizes == 0).sum())} of {len(sizes)} pairs have equal scores, "
+            f"{reachable:.2f} is the most"
+        )
+    if agreement == reachable:
+        return math.inf
+    typical = float(sizes[sizes > 0.0].mean())
+    unit = brentq(lambda x: mean_agreement(x, sizes / typical) - agreement, 0.0, MOST_SCALE)
+    return float(unit) / typical
+
+
+def probability_of_a(score_a: float, score_b: float, scale: float) -> float:
+    """Returns the probability that A is chosen.
+
+    Bradley and Terry 1952: the logistic of the scaled score difference.
+    """
+    if score_a == score_b or scale == 0.0:
+        return 0.5
+    if math.isinf(scale):
+        return 1.0 if score_a > score_b else 0.0
+    return float(expit(scale * (score_a - score_b)))
+
+
+def chooses_a(score_a: float, score_b: float, scale: float, rng: np.random.Generator) -> bool:
+    """Returns whether this rater picks A, drawn from their own rng."""
+    return bool(rng.random() < probability_of_a(score_a, score_b, scale))
