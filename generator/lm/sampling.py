@@ -1,0 +1,141 @@
+"""Sampling codes from a core: guidance, truncation, and one random stream a clip."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from generator.errors import GeneratorError, RequestError
+from generator.lm.attention import fused_projections
+from generator.lm.patterns import DelayPattern
+from generator.lm.starter import Core, head_weights
+
+StepCallback = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How tokens are drawn: guidance 1 is off, top_k 0 and top_p 1 cut nothing, top_k 1 is greedy.
+
+    The defaults are those of the starter's card.
+    """
+
+    guidance: float = 1.5
+    temperature: float = 0.95
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("guidance", self.guidance, 0.0, 20.0),
+            ("temperature", self.temperature, 0.05, 5.0),
+            ("top_p", self.top_p, 0.01, 1.0),
+        )
+        for name, value, least, most in checks:
+            if not (math.isfinite(value) and least <= value <= most):
+                raise RequestError(f"{name} is {least:g} to {most:g}, got {value}")
+        if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 0:
+            raise RequestError(f"top_k is a whole number of at least 0, got {self.top_k}")
+
+
+def truncate(logits: Tensor, settings: SamplingSettings) -> Tensor:
+    """Returns probabilities [..., V] of logits after temperature, top_k and top_p."""
+    logits = logits / settings.temperature
+    if 0 < settings.top_k < logits.shape[-1]:
+        least = logits.topk(settings.top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    probabilities = logits.softmax(dim=-1)
+    if settings.top_p < 1.0:
+        ordered, order = probabilities.sort(dim=-1, descending=True)
+        cut = ordered.cumsum(dim=-1) - ordered >= settings.top_p
+        ordered = ordered.masked_fill(cut, 0.0)
+        probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered)
+    return probabilities
+
+
+def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """Returns the tokens [...] at which cumulated probabilities [..., V] pass uniform [...]."""
+    cumulated = probabilities.cumsum(dim=-1)
+    target = uniform[..., None] * cumulated[..., -1:]
+    tokens = torch.searchsorted(cumulated, target, right=True)[..., 0]
+    return tokens.clamp(max=probabilities.shape[-1] - 1)
+
+
+def uniform_streams(seeds: Sequence[int], n_steps: int, n_codebooks: int) -> Tensor:
+    """Returns uniform numbers [S, B, K], each clip's own stream, the same in any batch."""
+    streams = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        streams.append(torch.rand((n_steps, n_codebooks), generator=generator))
+    return torch.stack(streams, dim=1)
+
+
+def guided_logits(logits: Tensor, guidance: float) -> Tensor:
+    """Returns [B, ...] from conditional and empty-prompt logits stacked as [2 B, ...].
+
+    Classifier-free guidance, Ho and Salimans 2022, eq. 6 with w = guidance - 1,
+    arXiv:2207.12598, applied to logits.
+    """
+    conditional, empty = logits.chunk(2)
+    return empty + guidance * (conditional - empty)
+
+
+@torch.inference_mode()
+def sample_codes(
+    core: Core,
+    text: Tensor,
+    seconds: Tensor,
+    n_frames: int,
+    settings: SamplingSettings,
+    seeds: Sequence[int],
+    *,
+    text_mask: Tensor | None = None,
+    on_step: StepCallback | None = None,
+) -> Tensor:
+    """Returns codes [B, K, T] drawn for text [B, L] and seconds [B, 2], one seed a clip.
+
+    Equal tokens for equal seeds do not depend on the batch, but for the rounding of floats.
+    """
+    if n_frames < 1:
+        raise RequestError(f"n_frames is at least 1, got {n_frames}")
+    if len(seeds) != text.shape[0]:
+        raise RequestError(f"expected {text.shape[0]} seeds, one a clip, got {len(seeds)}")
+    batch = text.shape[0]
+    pattern = DelayPattern(core.delays, core.codebook_size)
+    n_steps = pattern.n_steps(n_frames)
+    guided = settings.guidance != 1.0
+    copies = 2 if guided else 1
+    if text_mask is None:
+        text_mask = torch.ones_like(text)
+    if guided:
+        empty, empty_mask = core.empty_text(batch)
+        text, text_mask = torch.cat([text, empty]), torch.cat([text_mask, empty_mask])
+        seconds = torch.cat([seconds, seconds])
+
+    grid = torch.full((batch, n_steps, core.n_codebooks), pattern.hole, device=text.device)
+    present = pattern.present(n_frames)
+    uniform = uniform_streams(seeds, n_steps, core.n_codebooks).to(text.device)
+    heads = head_weights(core)
+    condition = core.condition(text, text_mask, seconds)
+    cache = core.new_cache(copies * batch, n_steps)
+    row = torch.full_like(grid[:, :1], pattern.hole)  # [B, 1, K]
+    with fused_projections(core):  # type: ignore[arg-type]
+        for step in range(n_steps):
+            hidden = core.trunk(row.repeat(copies, 1, 1), condition, cache)
+            logits = F.linear(hidden[:, 0], heads).float()
+            logits = logits.view(copies * batch, core.n_codebooks, core.codebook_size)
+            if guided:
+                logits = guided_logits(logits, settings.guidance)
+            if not bool(torch.isfinite(logits).all()):
+                raise GeneratorError(f"logits are not finite at step {step} of {n_steps}")
+            tokens = draw(truncate(logits, settings), uniform[step])  # [B, K]
+            grid[:, step] = torch.where(present[step].to(tokens.device), tokens, pattern.hole)
+            row = grid[:, step : step + 1]
+            if on_step is not None:
+                on_step(step + 1, n_steps)
+    return pattern.revert(grid)

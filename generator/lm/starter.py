@@ -1,0 +1,278 @@
+"""The starter's transformer: a core that predicts K codes a step from text and timing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from generator.errors import RequestError
+from generator.lm.attention import KeyValueCache, SelfAttention, rotary_table
+from generator.lm.timing import (
+    LONGEST_SECONDS,
+    fourier_features,
+    n_remaining_bins,
+    quantise_seconds,
+    remaining_bins,
+)
+from generator.text.header import EMPTY_HEADER, HEADER_VOCABULARY
+
+N_OCTAVES = 12
+N_POSITIONS = 2048
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a core knows about text and timing before the first step, one row a clip."""
+
+    seconds: Tensor
+    """Start and total, quantised, [B, 2]."""
+    embedding: Tensor
+    """Added to every step's input, [B, 1, D]."""
+    modulations: tuple[Tensor, ...]
+    """Scales and shifts of each layer, [B, 1, 4 D]."""
+
+
+class Core(Protocol):
+    """A language model over codes, whatever its family."""
+
+    n_codebooks: int
+    codebook_size: int
+    width: int
+    delays: tuple[int, ...]
+    frame_rate_hz: int
+    text_vocabulary_size: int
+    text_length: int
+    lm_heads: nn.ModuleList
+    layers: nn.ModuleList
+
+    def condition(self, text: Tensor, text_mask: Tensor, seconds: Tensor) -> Condition:
+        """Returns the condition of text [B, L], its mask [B, L] and seconds [B, 2]."""
+        ...
+
+    def empty_text(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Returns the text [B, L] and mask [B, L] of an empty prompt."""
+        ...
+
+    def new_cache(self, batch_size: int, n_steps: int) -> KeyValueCache:
+        """Returns an empty cache for n_steps steps."""
+        ...
+
+    def trunk(
+        self, steps: Tensor, condition: Condition, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """Returns hidden states [B, S, D] of input rows [B, S, K]; row s predicts step s."""
+        ...
+
+
+@dataclass(frozen=True)
+class StarterConfig:
+    """The size of a starter core and the ids it reads."""
+
+    width: int = 256
+    n_layers: int = 5
+    n_heads: int = 4
+    delays: tuple[int, ...] = (0, 1)
+    codebook_size: int = 512
+    attention_window: int = 256
+    frame_rate_hz: int = 25
+    longest_s: float = 14.0
+    """Longer clips are told this length: none longer was trained on."""
+    text_vocabulary_size: int = HEADER_VOCABULARY.size
+    empty_header: tuple[int, ...] = EMPTY_HEADER
+
+    def __post_init__(self) -> None:
+        if self.width % (2 * self.n_heads):
+            raise ValueError(
+                f"width is a multiple of twice n_heads, got {self.width} and {self.n_heads}"
+            )
+        for name in ("n_layers", "codebook_size", "attention_window", "frame_rate_hz"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
+        if not self.delays or min(self.delays) != 0:
+            raise ValueError(f"delays start at 0 and there is at least one, got {self.delays}")
+        if not 1.0 <= self.longest_s <= LONGEST_SECONDS:
+            raise ValueError(f"longest_s is 1 to {LONGEST_SECONDS:g}, got {self.longest_s}")
+        if not self.empty_header or max(self.empty_header) >= self.text_vocabulary_size:
+            raise ValueError(
+                f"header ids are below {self.text_vocabulary_size}, got {self.empty_header}"
+            )
+
+
+class Layer(nn.Module):
+    """One block: attention and a feed-forward part, scaled and shifted by the condition."""
+
+    def __init__(self, config: StarterConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.attention_norm = nn.RMSNorm(width, eps=1e-6)
+        self.attention = SelfAttention(width, config.n_heads, config.attention_window)
+        self.feed_norm = nn.RMSNorm(width, eps=1e-6)
+        self.fc1 = nn.Linear(width, 4 * width, bias=False)
+        self.fc2 = nn.Linear(4 * width, width, bias=False)
+        self.modulation = nn.Linear(width, 4 * width)
+
+    def forward(
+        self,
+        x: Tensor,
+        modulation: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        cache: KeyValueCache | None,
+        index: int,
+    ) -> Tensor:
+        """Returns x [B, S, D] after this block; modulation: [B, 1, 4 D]."""
+        scale_1, shift_1, scale_2, shift_2 = modulation.chunk(4, dim=-1)
+        attended = torch.addcmul(shift_1, self.attention_norm(x), 1 + scale_1)
+        x = x + self.attention(attended, rotary, cache, index)
+        fed = torch.addcmul(shift_2, self.feed_norm(x), 1 + scale_2)
+        return x + self.fc2(F.gelu(self.fc1(fed), approximate="tanh"))
+
+
+class StarterCore(nn.Module):
+    """A decoder-only transformer whose layers are modulated by a header and by timing.
+
+    The modulation is adaLN (Peebles and Xie 2023, arXiv:2212.09748), with outputs that start
+    at zero.
+    """
+
+    cosine: Tensor
+    sine: Tensor
+
+    def __init__(self, config: StarterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.n_codebooks = len(config.delays)
+        self.codebook_size = config.codebook_size
+        self.width = config.width
+        self.delays = config.delays
+        self.frame_rate_hz = config.frame_rate_hz
+        self.text_vocabulary_size = config.text_vocabulary_size
+        self.text_length = len(config.empty_header)
+        self.gradient_checkpointing = False
+
+        width = config.width
+        self.code_embeddings = nn.ModuleList(
+            nn.Embedding(config.codebook_size + 1, width) for _ in config.delays
+        )
+        self.remaining_embedding = nn.Embedding(n_remaining_bins(config.longest_s), width)
+        self.text_embedding = nn.Embedding(config.text_vocabulary_size, width)
+        self.seconds_projection = nn.Linear(4 * N_OCTAVES, width)
+        self.condition_in = nn.Linear(width, 2 * width)
+        self.condition_out = nn.Linear(2 * width, width)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.n_layers))
+        self.final_norm = nn.RMSNorm(width, eps=1e-6)
+        self.lm_heads = nn.ModuleList(
+            nn.Linear(width, config.codebook_size, bias=False) for _ in config.delays
+        )
+        cosine, sine = rotary_table(N_POSITIONS, width // config.n_heads)
+        self.register_buffer("cosine", cosine, persistent=False)
+        self.register_buffer("sine", sine, persistent=False)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Sets first weights: outputs of blocks, modulations and heads start at zero."""
+        std = 0.7 / math.sqrt(self.width)
+        for embedding in self.code_embeddings:
+            nn.init.normal_(embedding.weight, std=0.5)
+        nn.init.normal_(self.remaining_embedding.weight, std=0.05)
+        nn.init.normal_(self.text_embedding.weight, std=0.7 / math.sqrt(self.text_length))
+        for layer in self.layers:
+            for module in (layer.attention.q_proj, layer.attention.k_proj, layer.fc1):
+                nn.init.normal_(module.weight, std=std)
+            nn.init.normal_(layer.attention.v_proj.weight, std=std)
+            for module in (layer.attention.out_proj, layer.fc2, layer.modulation):
+                nn.init.zeros_(module.weight)
+            nn.init.zeros_(layer.modulation.bias)
+        for head in self.lm_heads:
+            nn.init.zeros_(head.weight)
+
+    def condition(self, text: Tensor, text_mask: Tensor, seconds: Tensor) -> Condition:
+        """Returns the condition of header ids [B, L], a mask of ones and seconds [B, 2]."""
+        if text.ndim != 2 or text.shape[1] != self.text_length:
+            raise RequestError(
+                f"expected text of shape [B, {self.text_length}], got {tuple(text.shape)}"
+            )
+        if seconds.shape != (text.shape[0], 2):
+            raise RequestError(
+                f"expected seconds of shape [{text.shape[0]}, 2], got {tuple(seconds.shape)}"
+            )
+        seconds = quantise_seconds(seconds)
+        slots = self.text_embedding(text) * text_mask[..., None]
+        told = seconds.clamp(max=self.config.longest_s)
+        timing = fourier_features(told, N_OCTAVES).flatten(1)
+        vector = slots.sum(dim=1) + self.seconds_projection(timing.to(slots.dtype))
+        vector = vector + self.condition_out(F.silu(self.condition_in(vector)))
+        vector = vector[:, None]
+        activated = F.silu(vector)
+        return Condition(
+            seconds=seconds,
+            embedding=vector,
+            modulations=tuple(layer.modulation(activated) for layer in self.layers),
+        )
+
+    def empty_text(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Returns header ids [B, L] that leave every slot open, and a mask of ones."""
+        text = torch.tensor(self.config.empty_header, device=self.cosine.device)
+        text = text[None].repeat(batch_size, 1)
+        return text, torch.ones_like(text)
+
+    def new_cache(self, batch_size: int, n_steps: int) -> KeyValueCache:
+        """Returns an empty cache for n_steps steps of batch_size rows."""
+        return KeyValueCache(
+            n_layers=self.config.n_layers,
+            batch_size=batch_size,
+            n_heads=self.config.n_heads,
+            n_steps=n_steps,
+            head_width=self.width // self.config.n_heads,
+            device=self.cosine.device,
+            dtype=self.final_norm.weight.dtype,
+        )
+
+    def trunk(
+        self, steps: Tensor, condition: Condition, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """Returns hidden states [B, S, D] of input rows [B, S, K]; row s predicts step s.
+
+        With a cache the rows follow those already in it.
+        """
+        if steps.ndim != 3 or steps.shape[2] != self.n_codebooks:
+            raise RequestError(
+                f"expected steps of shape [B, S, {self.n_codebooks}], got {tuple(steps.shape)}"
+            )
+        first = 0 if cache is None else cache.length
+        n_steps = steps.shape[1]
+        if first + n_steps > N_POSITIONS:
+            raise RequestError(f"at most {N_POSITIONS} steps fit, got {first + n_steps}")
+        remaining = remaining_bins(
+            condition.seconds, first, n_steps, self.frame_rate_hz, self.config.longest_s
+        )
+        x = condition.embedding + self.remaining_embedding(remaining)
+        for codebook, embedding in enumerate(self.code_embeddings):
+            x = x + embedding(steps[:, :, codebook])
+        rotary = self.cosine[first : first + n_steps], self.sine[first : first + n_steps]
+        for index, (layer, modulation) in enumerate(
+            zip(self.layers, condition.modulations, strict=True)
+        ):
+            if self.gradient_checkpointing and self.training and cache is None:
+                x = checkpoint(layer, x, modulation, rotary, None, index, use_reentrant=False)
+            else:
+                x = layer(x, modulation, rotary, cache, index)
+        if cache is not None:
+            cache.advance(n_steps)
+        return self.final_norm(x)
+
+
+def head_weights(core: Core) -> Tensor:
+    """Returns the weights of all heads [K * V, D], codebook by codebook."""
+    return torch.cat([head.weight for head in core.lm_heads])
+
+
+def all_logits(core: Core, hidden: Tensor) -> Tensor:
+    """Returns logits [B, S, K, V] of hidden states [B, S, D]."""
+    logits = torch.stack([head(hidden) for head in core.lm_heads], dim=2)
+    return logits

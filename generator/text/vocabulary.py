@@ -1,0 +1,50 @@
+"""Words of a prompt: how it is split, which words carry no wish, and features for typos."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import zlib
+from collections.abc import Sequence
+
+WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+(?:\.\d+)?|[^\w\s]", re.UNICODE)
+BPM = re.compile(r"(\d{2,3})(?:\.\d+)?\s*-?\s*(?:bpm\b|beats\s+(?:per|a)\s+minute)", re.IGNORECASE)
+PUNCTUATION = frozenset(".,;:!?'\"()[]{}-–—/\\&+*#@%^_=<>|~`’‘“”…$")
+GRAM_LENGTHS = (3, 4, 5)
+
+STOP_WORDS = frozenset(
+    """a about am an and any are as at background be bit by can clip could do feel feeling for from
+    give has have i in is it its just kind like little made make me melody mood music musical my of
+    on one or over part piece play played playing please quite rather really short so some
+    something song sort sound sounding sounds style that the their then there these they this
+    to track tune very want we which with you your key tempo bpm per minute beats""".split()
+)
+
+
+def split_words(prompt: str) -> list[str]:
+    """Returns the lower-case words, numbers and symbols of a prompt, punctuation left out."""
+    text = unicodedata.normalize("NFKC", prompt).lower()
+    return [word for word in WORD.findall(text) if word not in PUNCTUATION]
+
+
+def find_bpm(prompt: str) -> int | None:
+    """Returns the beats per minute a prompt names, None where it names none."""
+    found = BPM.search(unicodedata.normalize("NFKC", prompt))
+    return int(found.group(1)) if found else None
+
+
+def phrases(words: Sequence[str]) -> list[str]:
+    """Returns the words and the pairs of neighbours, joined by a blank."""
+    pairs = [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+    return [*words, *pairs]
+
+
+def gram_buckets(word: str, n_buckets: int) -> list[int]:
+    """Returns the buckets of a word's letter n-grams, which a misspelt word mostly shares."""
+    marked = f"<{word}>"
+    grams = {
+        marked[start : start + length]
+        for length in GRAM_LENGTHS
+        for start in range(len(marked) - length + 1)
+    }
+    return sorted(zlib.crc32(gram.encode()) % n_buckets for gram in grams)
