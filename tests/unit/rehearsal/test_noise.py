@@ -55,7 +55,7 @@ def test_too_many_equal_pairs_are_named_with_what_can_be_reached() -> None:
 
 @pytest.mark.parametrize("agreement", [0.4, 1.1])
 def test_an_agreement_outside_half_to_one_is_refused(agreement: float) -> None:
-    with pytest.raises(CalibrationError, match="agreement is 0.5 to 1"):
+    with pytest.raises(CalibrationError, match=r"agreement is 0\.5 to 1"):
         calibrate_scale([1.0], agreement)
 
 
