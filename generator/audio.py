@@ -1,6 +1,5 @@
 """Mono WAV files: reading to float32 and atomic writing as 16-bit PCM."""
 
-import os
 import uuid
 from pathlib import Path
 
@@ -21,7 +20,7 @@ def to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
 
 def to_float32(samples: NDArray[np.int16]) -> NDArray[np.float32]:
     """Returns 16-bit samples as float32 in -1..1."""
-    return samples.astype(np.float32) / INT16_PEAK
+    return samples.astype(np.float32) / np.float32(INT16_PEAK)
 
 
 def write_wav(path: Path, waveform: NDArray[np.float32], sample_rate_hz: int) -> None:
@@ -33,10 +32,8 @@ def write_wav(path: Path, waveform: NDArray[np.float32], sample_rate_hz: int) ->
         raise RequestError(f"expected finite samples, got {bad} that are NaN or infinite")
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        soundfile.write(
-            partial, to_int16(waveform), sample_rate_hz, subtype="PCM_16", format="WAV"
-        )
-        os.replace(partial, path)
+        soundfile.write(partial, to_int16(waveform), sample_rate_hz, subtype="PCM_16", format="WAV")
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from generator.audio import to_float32
 from generator.codec.model import Codec, CodecConfig, load_codec
 from generator.codec.training import CodecTrainingConfig, train_codec, training_windows
 from generator.corpus.storage import load_corpus, write_tokens
@@ -41,7 +42,7 @@ def tokenise_corpus(codec: Codec, audio: NDArray[np.int16]) -> NDArray[np.int16]
     size = FRAMES_PER_PIECE * codec.config.frame_samples
     pieces = []
     for start in range(0, len(audio), size):
-        piece = torch.from_numpy(audio[start : start + size].astype(np.float32) / 32767)
+        piece = torch.from_numpy(to_float32(audio[start : start + size]))
         pieces.append(codec.encode(piece[None])[0].numpy().astype(np.int16))
     return np.concatenate(pieces, axis=1)
 

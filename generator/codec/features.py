@@ -10,9 +10,7 @@ def magnitudes(waveform: Tensor, window: Tensor, hop: int) -> Tensor:
     n_fft = len(window)
     edge = (n_fft - hop) // 2
     padded = F.pad(waveform, (edge, n_fft - hop - edge))
-    return torch.stft(
-        padded, n_fft, hop, window=window, center=False, return_complex=True
-    ).abs()
+    return torch.stft(padded, n_fft, hop, window=window, center=False, return_complex=True).abs()
 
 
 def triangles(edges_hz: Tensor, n_fft: int, sample_rate_hz: int) -> Tensor:

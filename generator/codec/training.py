@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from generator.audio import to_float32
 from generator.codec.features import semitone_bands
 from generator.codec.losses import line_weights, roll_loss, semitone_loss, spectrum_loss
 from generator.codec.model import Codec, save_codec
@@ -155,7 +156,7 @@ class Windows:
         size = self.frame_samples
         audio = [self.audio[s * size : (s + n_frames) * size] for s in starts]
         rolls = [self.roll[:, s : s + n_frames] for s in starts]
-        waveform = torch.from_numpy(np.stack(audio).astype(np.float32) / 32767)
+        waveform = torch.from_numpy(to_float32(np.stack(audio)))
         return waveform, torch.from_numpy(np.stack(rolls).astype(np.float32))
 
 

@@ -101,15 +101,18 @@ def drum_hits(beats_per_bar: int, drums: str, density: str) -> tuple[tuple[float
 def lead_voices(pitch_classes: Sequence[int], previous: Sequence[int]) -> list[int]:
     """Returns the triad's keys, low to high, nearest to the chord before them."""
 
-    def cost(keys: Sequence[int]) -> float:
+    def cost(keys: list[int]) -> float:
         ordered = sorted(keys)
         moved = sum(abs(a - b) for a, b in zip(ordered, previous, strict=True))
         spread = 20 if ordered[-1] - ordered[0] > 12 else 0
         outside = 8 * (ordered[0] < 50) + 8 * (ordered[-1] > 68)
         return moved + spread + outside
 
-    voicings = (
-        [pitch_class + 12 * octave for pitch_class, octave in zip(pitch_classes, octaves)]
+    voicings: list[list[int]] = [
+        [
+            pitch_class + 12 * octave
+            for pitch_class, octave in zip(pitch_classes, octaves, strict=True)
+        ]
         for octaves in product((4, 5), repeat=3)
-    )
+    ]
     return sorted(min(voicings, key=cost))

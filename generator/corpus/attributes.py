@@ -107,9 +107,7 @@ STYLES: Mapping[str, Style] = MappingProxyType(
             ("acoustic guitar", "flute", "trumpet"),
             ("none", "soft"),
         ),
-        "lullaby": Style(
-            3, "rocking", 48, ("slow",), ("music box", "piano", "flute"), ("none",)
-        ),
+        "lullaby": Style(3, "rocking", 48, ("slow",), ("music box", "piano", "flute"), ("none",)),
         "ambient": Style(
             4, "pad", 48, ("slow",), ("strings", "synth lead", "music box", "organ"), ("none",)
         ),

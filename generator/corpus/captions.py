@@ -61,12 +61,16 @@ ADJECTIVES: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType(
 # Phrases that stand after it or on their own ("... with many notes").
 SUPPLEMENTS: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType(
     {
-        ("tempo", "slow"): ("at a slow tempo", "taking its time", "at a slow pace", "played slowly"),
+        ("tempo", "slow"): (
+            "at a slow tempo", "taking its time", "at a slow pace", "played slowly",
+        ),
         ("tempo", "medium"): ("at a moderate tempo", "at a walking pace", "at medium speed"),
         ("tempo", "fast"): (
             "at a fast tempo", "full of energy", "at high speed", "played fast", "played quickly",
         ),
-        ("mode", "major"): ("in a major key", "in major", "in a happy mood", "with a cheerful mood"),
+        ("mode", "major"): (
+            "in a major key", "in major", "in a happy mood", "with a cheerful mood",
+        ),
         ("mode", "minor"): (
             "in a minor key", "in minor", "in a sad mood", "with a dark mood", "full of sorrow",
         ),
@@ -104,7 +108,9 @@ STYLE_NOUNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "lo-fi": ("lo-fi track", "lofi beat", "lo-fi hip hop", "chillhop", "study beat", "lofi"),
         "waltz": ("waltz", "ballroom waltz", "waltz in three four", "waltz in 3/4"),
         "march": ("march", "parade march", "marching tune", "military march", "marching music"),
-        "dance": ("dance track", "disco tune", "club track", "dance music", "techno", "party track"),
+        "dance": (
+            "dance track", "disco tune", "club track", "dance music", "techno", "party track",
+        ),
         "folk": ("folk song", "folk tune", "country song", "campfire song", "folk music"),
         "lullaby": ("lullaby", "cradle song", "bedtime song", "sleepy lullaby", "baby song"),
         "ambient": (
@@ -119,7 +125,9 @@ LEAD_NOUNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "piano": ("piano", "grand piano", "pianist", "keys", "piano melody"),
         "music box": ("music box", "musical box", "toy music box", "music-box"),
         "acoustic guitar": ("acoustic guitar", "guitar", "nylon guitar", "classical guitar"),
-        "strings": ("strings", "violins", "string section", "orchestral strings", "string ensemble"),
+        "strings": (
+            "strings", "violins", "string section", "orchestral strings", "string ensemble",
+        ),
         "trumpet": ("trumpet", "brass", "horn", "trumpets", "bugle"),
         "flute": ("flute", "flutes", "flutist", "woodwind", "wooden flute"),
         "synth lead": ("synth lead", "synthesizer", "synth", "synthesiser", "electronic lead"),
@@ -183,9 +191,7 @@ def write_caption(attributes: Attributes, rng: random.Random) -> Caption:
     return Caption(_phrase(style, lead, before, after, rng), frozenset(mentioned))
 
 
-def _phrase(
-    style: str, lead: str, before: list[str], after: list[str], rng: random.Random
-) -> str:
+def _phrase(style: str, lead: str, before: list[str], after: list[str], rng: random.Random) -> str:
     """Returns the phrases put in one of five orders."""
     noun = style or rng.choice(_PLAIN_NOUNS)
     form = rng.randrange(5)

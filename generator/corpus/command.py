@@ -70,7 +70,5 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--soundfont", type=Path, default=DEFAULT_SOUNDFONT)
     parser.set_defaults(
-        run=lambda parsed: write_corpus(
-            parsed.folder, parsed.clips, parsed.seed, parsed.soundfont
-        )
+        run=lambda parsed: write_corpus(parsed.folder, parsed.clips, parsed.seed, parsed.soundfont)
     )

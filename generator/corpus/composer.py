@@ -1,7 +1,7 @@
 """Notes for given attributes: sections A A' B A, a cadence, and a last chord that rings out."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from generator.corpus.accompaniment import bass_line, chord_strikes, drum_hits, lead_voices
@@ -23,16 +23,18 @@ _PROGRESSIONS = {
 _CADENCE = {"major": (4, 4, 3), "minor": (4, 6, 3)}
 _STEPS = (-1, 1, 1, -1, 2, -2, 0)
 
-# Lengths, in beats, of the lead's notes in a bar.
-_SPARSE = {
+# Lengths, in beats, of the lead's notes in a bar, by the bar's beats.
+_Cells = Mapping[int, tuple[tuple[float, ...], ...]]
+
+_SPARSE: _Cells = {
     3: ((3.0,), (3.0,), (2.0, 1.0)),
     4: ((2.0, 2.0), (2.0, 2.0), (4.0,)),
 }
-_SPARSE_SLOW = {
+_SPARSE_SLOW: _Cells = {
     3: ((2.0, 1.0), (3.0,), (1.0, 2.0)),
     4: ((2.0, 1.0, 1.0), (2.0, 2.0), (3.0, 1.0)),
 }
-_DENSE = {
+_DENSE: _Cells = {
     3: ((0.5,) * 6, (1.0, 0.5, 0.5, 0.5, 0.5), (0.5, 0.5, 0.5, 0.5, 1.0)),
     4: (
         (0.5,) * 8,
@@ -41,7 +43,7 @@ _DENSE = {
         (0.5, 0.5, 0.5, 0.5, 1.0, 0.5, 0.5),
     ),
 }
-_DENSE_LONG = {
+_DENSE_LONG: _Cells = {
     3: (
         (0.5, 0.25, 0.25, 0.5, 0.25, 0.25, 0.5, 0.5),
         (0.25, 0.25, 0.5, 0.5, 0.25, 0.25, 0.5, 0.5),
@@ -142,7 +144,7 @@ class _Writer:
         return lead_voices([self.key(degree + step) % 12 for step in (0, 2, 4)], previous)
 
     def add(
-        self, part: Part, bar: int, beat: float, length: float, key: int, velocity: int
+        self, part: Part, bar: int, beat: float, length: float, *, key: int, velocity: int
     ) -> None:
         """Adds a note that starts on a beat of a bar and lasts `length` beats."""
         grid = self.grid
@@ -192,7 +194,8 @@ def _write_lead(writer: _Writer, chords: Sequence[int], rng: random.Random) -> N
                 if section == "A'" and index == len(rhythm) - 1:
                     degree = _nearest(tones, degree - 1)
             velocity = 108 if beat == 0 else 98
-            writer.add(Part.LEAD, bar, beat, length, writer.key(degree), velocity)
+            key = writer.key(degree)
+            writer.add(Part.LEAD, bar, beat, length, key=key, velocity=velocity)
             beat += length
     writer.add_last(Part.LEAD, writer.key(TONIC), 104)
 
@@ -208,12 +211,14 @@ def _write_accompaniment(writer: _Writer, chords: Sequence[int]) -> None:
         keys = writer.chord(chord, keys)
         for strike in figure:
             for voice in strike.voices:
-                writer.add(Part.CHORDS, bar, strike.beat, strike.length, keys[voice], 74)
+                writer.add(
+                    Part.CHORDS, bar, strike.beat, strike.length, key=keys[voice], velocity=74
+                )
         for beat, length, is_fifth in bass:
             key = writer.bass_key(chord + 4 if is_fifth else chord)
-            writer.add(Part.BASS, bar, beat, length, key, 94)
+            writer.add(Part.BASS, bar, beat, length, key=key, velocity=94)
         for beat, key, velocity in hits:
-            writer.add(Part.DRUMS, bar, beat, 0.1, key, velocity)
+            writer.add(Part.DRUMS, bar, beat, 0.1, key=key, velocity=velocity)
     for key in writer.chord(0, keys):
         writer.add_last(Part.CHORDS, key, 70)
     writer.add_last(Part.BASS, writer.bass_key(0), 94)

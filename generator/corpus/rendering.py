@@ -51,9 +51,7 @@ class Renderer:
     def __init__(self, soundfont: Path = DEFAULT_SOUNDFONT) -> None:
         self._synthesiser, self._soundfont_id = load_synthesiser(soundfont)
         self._mellow = butter(2, _MELLOW_CUTOFF_HZ, fs=SAMPLE_RATE_HZ, output="sos")
-        self._bright = butter(
-            2, _BRIGHT_CUTOFF_HZ, btype="high", fs=SAMPLE_RATE_HZ, output="sos"
-        )
+        self._bright = butter(2, _BRIGHT_CUTOFF_HZ, btype="high", fs=SAMPLE_RATE_HZ, output="sos")
         self._gains: dict[tuple[Part, int], float] = {}
 
     def render(self, score: Score, attributes: Attributes) -> NDArray[np.float32]:
@@ -115,14 +113,10 @@ class Renderer:
         """Returns one part alone at the synthesiser's rate, [n_frames * 1280]."""
         synthesiser, channel = self._synthesiser, _CHANNEL[part]
         bank = _DRUM_BANK if part is Part.DRUMS else 0
-        synthesiser.program_select(
-            channel, self._soundfont_id, bank, program, part is Part.DRUMS
-        )
+        synthesiser.program_select(channel, self._soundfont_id, bank, program, part is Part.DRUMS)
         # An end comes before an onset in the same sample.
         events = [(note.onset * _FRAME_SAMPLES, 1, note.key, note.velocity) for note in notes]
-        events += [
-            (note.end * _FRAME_SAMPLES - _RELEASE_SAMPLES, 0, note.key, 0) for note in notes
-        ]
+        events += [(note.end * _FRAME_SAMPLES - _RELEASE_SAMPLES, 0, note.key, 0) for note in notes]
         pieces, position, total = [], 0, n_frames * _FRAME_SAMPLES
         for sample, is_onset, key, velocity in sorted(events):
             if sample > position:

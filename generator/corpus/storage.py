@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from generator.audio import to_float32
 from generator.corpus.attributes import FRAME_RATE_HZ, Attributes
 from generator.corpus.captions import Caption
 from generator.corpus.score import Note
@@ -70,7 +71,7 @@ class Corpus:
     def waveform(self, clip: CorpusClip) -> NDArray[np.float32]:
         """Returns a clip's samples as float32 [n_samples]."""
         samples = self.audio[clip.offset : clip.offset + clip.n_samples]
-        return samples.astype(np.float32) / 32767
+        return to_float32(samples)
 
     def __iter__(self) -> Iterator[CorpusClip]:
         return iter(self.clips)
