@@ -1,0 +1,76 @@
+"""`python -m alignment dpo RUN_FOLDER`: trains a run and exits with what became of it.
+
+0: done, the adapter is in RUN_FOLDER/result. 65: the run folder cannot be trained from. 75: the
+run was asked to stop (SIGTERM or SIGINT), saved what it had and goes on when started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+
+DONE = 0
+BAD_RUN = os.EX_DATAERR
+STOPPED = os.EX_TEMPFAIL
+
+# Nothing is looked up or told outside this machine, whatever the libraries' defaults are.
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
+}
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Returns the command line's arguments."""
+    parser = argparse.ArgumentParser(prog="python -m alignment", description=__doc__)
+    methods = parser.add_subparsers(dest="method", required=True)
+    dpo = methods.add_parser("dpo", help="direct preference optimisation")
+    dpo.add_argument("run_folder", type=Path, help="folder with run.json")
+    dpo.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    dpo.add_argument("--threads", type=int, default=1, help="threads of the matrix products")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit code of a run."""
+    options = parse(arguments)
+    os.environ.update(OFFLINE)
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+
+    from alignment.errors import RunFolderError, StopRequested
+    from alignment.stopping import StopSwitch
+
+    stop = StopSwitch()
+    stop.install()  # before the libraries, whose loading takes seconds
+    import torch
+    from transformers.utils.logging import set_verbosity_error
+
+    from alignment.runs import read_run
+    from alignment.training import train_run
+
+    torch.set_num_threads(options.threads)
+    set_verbosity_error()
+    warnings.simplefilter("ignore", FutureWarning)  # of libraries about each other
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    try:
+        run = read_run(options.run_folder.resolve())
+        summary = train_run(run, stop=stop, device=options.device)
+    except RunFolderError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return BAD_RUN
+    except StopRequested as exc:
+        print(f"stopped: {exc}; start it again to go on", file=sys.stderr)
+        return STOPPED
+    print(json.dumps(summary, indent=1))
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,228 @@
+"""Run folders: what is to be trained on what, as files that another program wrote."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alignment.config import DpoConfig
+from alignment.errors import RunFolderError
+
+RUN_FILE = "run.json"
+PROGRESS_FILE = "progress.jsonl"
+SUMMARY_FILE = "summary.json"
+RESULT_FOLDER = "result"
+PARTIAL_FOLDER = "result.partial"
+CHECKPOINTS_FOLDER = "checkpoints"
+METHODS = ("dpo",)
+
+
+class Split(StrEnum):
+    """TRAIN is learned from; HELD_OUT only measures."""
+
+    TRAIN = "train"
+    HELD_OUT = "held_out"
+
+
+@dataclass(frozen=True)
+class Preference:
+    """One training row: of two clips of one prompt, which was preferred, and how surely."""
+
+    pair: str
+    header: tuple[int, ...]
+    """Text ids the clips were conditioned on."""
+    chosen: Path
+    """File with the codes as sampled, int16 [K, T]."""
+    rejected: Path
+    weight: float = 1.0
+    split: Split = Split.TRAIN
+    prompt: str = ""
+
+    def __post_init__(self) -> None:
+        if not (0.0 < self.weight <= 1000.0):
+            raise RunFolderError(
+                f"preference of pair {self.pair}: a weight is above 0 and at most 1000, "
+                f"got {self.weight}"
+            )
+        if self.chosen == self.rejected:
+            raise RunFolderError(f"preference of pair {self.pair} has one clip twice")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run.json that was read and found whole, with its folder."""
+
+    path: Path
+    name: str
+    base: Path
+    """The full checkpoint at the end of the parent's chain."""
+    adapters: tuple[Path, ...]
+    """Adapter checkpoints merged into it, in order; the last is the parent."""
+    preferences: Path
+    codes_root: Path
+    method: str
+    config: DpoConfig
+    parent: str | None = None
+    parent_hash: str | None = None
+    dataset_sha256: str | None = None
+    stored: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def chain(self) -> tuple[Path, ...]:
+        """The parent's folders from the full checkpoint on."""
+        return (self.base, *self.adapters)
+
+    @property
+    def result(self) -> Path:
+        """Where the new adapter checkpoint stands once it is complete."""
+        return self.path / RESULT_FOLDER
+
+
+def read_run(folder: Path) -> RunFolder:
+    """Returns the run of a folder; RunFolderError says what is wrong with it."""
+    stored = _read_object(folder / RUN_FILE)
+    allowed = {
+        *("base", "adapters", "preferences", "codes_root", "method", "config", "name"),
+        *("parent", "parent_hash", "dataset_sha256"),
+    }
+    needed = {"base", "preferences", "codes_root", "method", "name"}
+    if absent := sorted(needed - set(stored)):
+        raise RunFolderError(f"{folder / RUN_FILE} lacks {absent}")
+    if unknown := sorted(set(stored) - allowed):
+        raise RunFolderError(
+            f"{folder / RUN_FILE} has unknown keys {unknown}; allowed are {sorted(allowed)}"
+        )
+    if stored["method"] not in METHODS:
+        raise RunFolderError(f"method is one of {list(METHODS)}, got {stored['method']!r}")
+    if not isinstance(stored.get("adapters", []), list):
+        raise RunFolderError(f"adapters is a list of folders, got {stored['adapters']!r}")
+    if not isinstance(stored.get("config", {}), dict):
+        raise RunFolderError(f"config is an object, got {stored['config']!r}")
+    run = RunFolder(
+        path=folder,
+        name=str(stored["name"]),
+        base=folder / stored["base"],
+        adapters=tuple(folder / adapter for adapter in stored.get("adapters", [])),
+        preferences=folder / stored["preferences"],
+        codes_root=folder / stored["codes_root"],
+        method=stored["method"],
+        config=DpoConfig.from_mapping(stored.get("config", {})),
+        parent=stored.get("parent"),
+        parent_hash=stored.get("parent_hash"),
+        dataset_sha256=stored.get("dataset_sha256"),
+        stored=stored,
+    )
+    for place in (*run.chain, run.codes_root):
+        if not place.is_dir():
+            raise RunFolderError(
+                f"{folder / RUN_FILE} names the folder {place}, which is not there"
+            )
+    return run
+
+
+def read_preferences(run: RunFolder) -> list[Preference]:
+    """Returns the run's preferences in order, their codes files checked against their hashes."""
+    try:
+        lines = run.preferences.read_text().splitlines()
+    except OSError as exc:
+        raise RunFolderError(f"{run.preferences} cannot be read: {exc}") from exc
+    rows = [_parse(line, run, number) for number, line in enumerate(lines, 1) if line.strip()]
+    if not any(row.split is Split.TRAIN for row in rows):
+        raise RunFolderError(
+            f"{run.preferences} has {len(rows)} preferences, none with split {Split.TRAIN.value!r}"
+        )
+    return rows
+
+
+def load_codes(path: Path) -> NDArray[np.int16]:
+    """Returns the codes [K, T] of a file."""
+    try:
+        codes = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as exc:
+        raise RunFolderError(f"{path} does not hold codes: {exc}") from exc
+    if not isinstance(codes, np.ndarray) or codes.ndim != 2 or codes.dtype.kind not in "iu":
+        raise RunFolderError(f"{path} does not hold whole numbers of shape [K, T]")
+    return codes.astype(np.int16, copy=False)
+
+
+def check_lengths(
+    preferences: Sequence[Preference], *, n_codebooks: int, codebook_size: int, text_length: int
+) -> list[int]:
+    """Returns how many frames the clips of each preference have, once all fit the core."""
+    lengths = []
+    for row in preferences:
+        shapes = []
+        for path in (row.chosen, row.rejected):
+            codes = load_codes(path)
+            if codes.shape[0] != n_codebooks or codes.shape[1] < 1:
+                raise RunFolderError(
+                    f"{path}: expected codes of shape [{n_codebooks}, T], got {codes.shape}"
+                )
+            if not 0 <= int(codes.min()) <= int(codes.max()) < codebook_size:
+                raise RunFolderError(
+                    f"{path}: codes are 0 to {codebook_size - 1}, "
+                    f"got {int(codes.min())} to {int(codes.max())}"
+                )
+            shapes.append(codes.shape[1])
+        if shapes[0] != shapes[1]:
+            raise RunFolderError(
+                f"the clips of pair {row.pair} have {shapes[0]} and {shapes[1]} frames; "
+                "clips of a pair are equally long"
+            )
+        if len(row.header) != text_length:
+            raise RunFolderError(
+                f"the header of pair {row.pair} has {len(row.header)} ids, "
+                f"the core reads {text_length}"
+            )
+        lengths.append(shapes[0])
+    return lengths
+
+
+def _parse(line: str, run: RunFolder, number: int) -> Preference:
+    place = f"{run.preferences} line {number}"
+    try:
+        row = json.loads(line)
+        preference = Preference(
+            pair=str(row["pair"]),
+            header=tuple(int(text_id) for text_id in row["header"]),
+            chosen=run.codes_root / row["chosen"],
+            rejected=run.codes_root / row["rejected"],
+            weight=float(row.get("weight", 1.0)),
+            split=Split(row["split"]),
+            prompt=str(row.get("prompt", "")),
+        )
+    except KeyError as exc:
+        raise RunFolderError(f"{place} lacks {exc}") from exc
+    except (ValueError, TypeError) as exc:
+        raise RunFolderError(f"{place} is not a preference: {exc}") from exc
+    for path, expected in (
+        (preference.chosen, row.get("chosen_sha256")),
+        (preference.rejected, row.get("rejected_sha256")),
+    ):
+        if not path.is_file():
+            raise RunFolderError(f"{place} names {path}, which is not there")
+        if expected and (found := hashlib.sha256(path.read_bytes()).hexdigest()) != expected:
+            raise RunFolderError(
+                f"{path} has sha256 {found[:12]}..., the preference says {expected[:12]}..."
+            )
+    return preference
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(path.read_text())
+    except FileNotFoundError as exc:
+        raise RunFolderError(f"{path} is missing") from exc
+    except (OSError, ValueError) as exc:
+        raise RunFolderError(f"{path} is not readable JSON: {exc}") from exc
+    if not isinstance(stored, dict):
+        raise RunFolderError(f"{path} holds no JSON object")
+    return stored
