@@ -1,0 +1,59 @@
+"""Reads of the catalog that follow a rule."""
+
+import hashlib
+
+from django.db.models import QuerySet
+
+from attune.catalog.models import (
+    Checkpoint,
+    CheckpointKind,
+    Clip,
+    Population,
+    Prompt,
+    PromptSet,
+    RotationEntry,
+    RotationRole,
+)
+
+
+def rotation_entries(population: str) -> QuerySet[RotationEntry]:
+    """The population's entries, oldest first, with their checkpoints."""
+    return (
+        RotationEntry.objects.filter(population=population)
+        .select_related("checkpoint")
+        .order_by("entered_at", "pk")
+    )
+
+
+def find_anchor(population: Population | str) -> Checkpoint | None:
+    """The population's oldest anchor, against which others are judged."""
+    entry = rotation_entries(population).filter(role=RotationRole.ANCHOR).first()
+    return entry.checkpoint if entry else None
+
+
+def find_checkpoint(name: str) -> Checkpoint | None:
+    """The checkpoint of this name."""
+    return Checkpoint.objects.filter(name=name).first()
+
+
+def find_checkpoint_by_hash(content_hash: str, parent: Checkpoint | None) -> Checkpoint | None:
+    """The checkpoint with this content under this parent."""
+    return Checkpoint.objects.filter(content_hash=content_hash, parent=parent).first()
+
+
+def chain_hash(checkpoint: Checkpoint) -> str:
+    """One hash over a full checkpoint and the adapters on it; a full one's own hash is it."""
+    if checkpoint.kind == CheckpointKind.FULL or checkpoint.parent is None:
+        return checkpoint.content_hash
+    below = chain_hash(checkpoint.parent)
+    return hashlib.sha256(f"{below}:{checkpoint.content_hash}".encode()).hexdigest()
+
+
+def active_prompts(prompt_set: PromptSet, *, is_held_out: bool) -> QuerySet[Prompt]:
+    """The set's prompts in use, of one kind, in the order they were added."""
+    return prompt_set.prompts.filter(is_active=True, is_held_out=is_held_out).order_by("pk")
+
+
+def recent_clips() -> QuerySet[Clip]:
+    """All clips, newest first, with prompt and checkpoint."""
+    return Clip.objects.select_related("prompt", "checkpoint").order_by("-created_at", "pk")

@@ -1,0 +1,310 @@
+"""Writes to the catalog: prompts, checkpoints and clips. The rotation has its own module."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from attune.catalog.cards import Card, read_card
+from attune.catalog.errors import CheckpointError, ClipOrderError, PromptError
+from attune.catalog.models import (
+    Checkpoint,
+    CheckpointKind,
+    Clip,
+    ClipStatus,
+    Prompt,
+    PromptSet,
+)
+from attune.catalog.rotation_services import (
+    enter_rotation,
+    hold_checkpoint,
+    promote_checkpoint,
+    retire_checkpoint,
+    roll_back_checkpoint,
+)
+from attune.catalog.selectors import chain_hash, find_checkpoint_by_hash
+from attune.catalog.storage import checkpoint_folder, stored_folder
+from attune.jobs.models import Job, JobKind, JobQueue, JobState
+from attune.jobs.services import enqueue_job, lock_job
+
+__all__ = [
+    "ClipOrder",
+    "MeasuredClip",
+    "PromptRow",
+    "add_checkpoint",
+    "add_prompt_set",
+    "add_prompts",
+    "enter_rotation",
+    "fail_clip",
+    "fail_stranded_clips",
+    "hold_checkpoint",
+    "promote_checkpoint",
+    "record_clip",
+    "request_clips",
+    "retire_checkpoint",
+    "roll_back_checkpoint",
+    "start_clips",
+]
+
+log = structlog.get_logger(__name__)
+
+PROMPT_CHARACTERS = 500
+CLIP_DURATIONS_S = (1.0, 30.0)
+SEED_LIMIT = 2**63
+
+
+@dataclass(frozen=True)
+class PromptRow:
+    """A prompt to add."""
+
+    text: str
+    tags: tuple[str, ...] = ()
+    is_held_out: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.text.strip() or len(self.text) > PROMPT_CHARACTERS:
+            raise PromptError(
+                f"a prompt of {len(self.text)} characters: expected 1 to {PROMPT_CHARACTERS}, "
+                "not all blank"
+            )
+
+
+@dataclass(frozen=True)
+class ClipOrder:
+    """A clip to be made."""
+
+    prompt: Prompt
+    checkpoint: Checkpoint
+    duration_s: float
+    seed: int
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shortest, longest = CLIP_DURATIONS_S
+        if not shortest <= self.duration_s <= longest:
+            raise ClipOrderError(
+                f"a clip of {self.duration_s} s: expected {shortest:g} to {longest:g} s"
+            )
+        if not 0 <= self.seed < SEED_LIMIT:
+            raise ClipOrderError(f"seed {self.seed}: expected 0 to {SEED_LIMIT - 1}")
+        if self.checkpoint.is_retired:
+            raise ClipOrderError(f"checkpoint {self.checkpoint.name!r} is retired: no new clips")
+
+
+@dataclass(frozen=True)
+class MeasuredClip:
+    """What a worker stored and measured. Loudness is None for silence."""
+
+    header: Sequence[int]
+    unknown_words: Sequence[str]
+    codes_path: str
+    codes_sha256: str
+    audio_path: str
+    audio_sha256: str
+    duration_s: float
+    sample_rate_hz: int
+    gain_db: float
+    loudness_lufs: float | None = None
+    true_peak_dbtp: float | None = None
+    peaks: Sequence[float] = ()
+
+
+def add_prompt_set(*, name: str, description: str = "") -> PromptSet:
+    """The prompt set of this name, made if there was none."""
+    prompt_set, _ = PromptSet.objects.get_or_create(
+        name=name, defaults={"description": description}
+    )
+    return prompt_set
+
+
+@transaction.atomic
+def add_prompts(*, prompt_set: PromptSet, rows: Iterable[PromptRow]) -> list[Prompt]:
+    """The prompts that were new; a text that the set holds already is left as it is."""
+    known = set(prompt_set.prompts.values_list("text", flat=True))
+    fresh: dict[str, PromptRow] = {}
+    for row in rows:
+        text = row.text.strip()
+        if text not in known:
+            fresh.setdefault(text, row)
+    return Prompt.objects.bulk_create(
+        Prompt(
+            prompt_set=prompt_set, text=text, tags=list(row.tags), is_held_out=row.is_held_out
+        )
+        for text, row in fresh.items()
+    )
+
+
+def add_checkpoint(
+    *,
+    folder: Path,
+    parent: Checkpoint | None = None,
+    is_simulated: bool = False,
+    name: str | None = None,
+) -> Checkpoint:
+    """The checkpoint of a folder, registered after every file was re-hashed.
+
+    The same content under the same parent is one checkpoint: a repeat returns its row.
+    A child of a simulated checkpoint is simulated.
+    """
+    card = read_card(folder)
+    if card.kind not in CheckpointKind.values:
+        allowed = ", ".join(CheckpointKind.values)
+        raise CheckpointError(
+            f"checkpoint kind {card.kind!r}: expected {allowed}", folder=folder, file="card.json"
+        )
+    parent = _check_parent(card, folder, parent)
+    name = name or card.name
+    with transaction.atomic():
+        known = find_checkpoint_by_hash(card.content_hash, parent)
+        if known is not None:
+            if not checkpoint_folder(known).is_dir():
+                known.folder = stored_folder(folder)
+                known.save(update_fields=["folder"])
+            return known
+        if Checkpoint.objects.filter(name=name).exists():
+            raise CheckpointError(
+                f"checkpoint name {name!r} is taken by one of other content", folder=folder
+            )
+        checkpoint = Checkpoint.objects.create(
+            name=name,
+            kind=card.kind,
+            family=card.family,
+            parent=parent,
+            folder=stored_folder(folder),
+            content_hash=card.content_hash,
+            card=card.content,
+            is_simulated=is_simulated or (parent is not None and parent.is_simulated),
+        )
+    log.info("checkpoint_added", checkpoint=checkpoint.name, kind=card.kind)
+    return checkpoint
+
+
+@transaction.atomic
+def request_clips(*, requests: Sequence[ClipOrder], priority: int = 0) -> list[Clip]:
+    """The requested clips, in the order asked, and the jobs that will make them.
+
+    A job's clips share checkpoint, duration and sampling settings, so that they fit one batch.
+    """
+    groups: dict[tuple[int, float, str], list[Clip]] = {}
+    clips: list[Clip] = []
+    for order in requests:
+        clip = Clip(
+            prompt=order.prompt,
+            checkpoint=order.checkpoint,
+            requested_duration_s=order.duration_s,
+            seed=order.seed,
+            sampling=dict(order.sampling),
+        )
+        clips.append(clip)
+        settings_text = json.dumps(order.sampling, sort_keys=True, default=str)
+        key = (order.checkpoint.pk, order.duration_s, settings_text)
+        groups.setdefault(key, []).append(clip)
+    limit = settings.ATTUNE_MAX_BATCH_CLIPS
+    for (checkpoint_id, duration_s, _), group in groups.items():
+        for start in range(0, len(group), limit):
+            batch = group[start : start + limit]
+            job = enqueue_job(
+                kind=JobKind.GENERATE_CLIPS,
+                queue=JobQueue.DEVICE,
+                arguments={
+                    "checkpoint": checkpoint_id,
+                    "duration_s": duration_s,
+                    "n_clips": len(batch),
+                },
+                priority=priority,
+            )
+            for clip in batch:
+                clip.job = job
+    return Clip.objects.bulk_create(clips)
+
+
+@transaction.atomic
+def start_clips(*, job: Job) -> list[Clip]:
+    """The job's clips that are still to be made, now GENERATING, in the order requested."""
+    open_states = [ClipStatus.REQUESTED, ClipStatus.GENERATING]
+    Clip.objects.filter(job=job, status__in=open_states).update(status=ClipStatus.GENERATING)
+    return list(
+        Clip.objects.filter(job=job, status=ClipStatus.GENERATING)
+        .select_related("prompt", "checkpoint")
+        .order_by("created_at", "pk")
+    )
+
+
+@transaction.atomic
+def record_clip(*, clip: Clip, job: Job, owner: str, measured: MeasuredClip) -> bool:
+    """True if the clip became READY; False if the job belongs to another owner by now."""
+    if not lock_job(job=job, owner=owner):
+        return False
+    recorded = Clip.objects.filter(pk=clip.pk, job=job, status=ClipStatus.GENERATING).update(
+        status=ClipStatus.READY,
+        header=list(measured.header),
+        unknown_words=list(measured.unknown_words),
+        codes_path=measured.codes_path,
+        codes_sha256=measured.codes_sha256,
+        audio_path=measured.audio_path,
+        audio_sha256=measured.audio_sha256,
+        duration_s=measured.duration_s,
+        sample_rate_hz=measured.sample_rate_hz,
+        loudness_lufs=measured.loudness_lufs,
+        true_peak_dbtp=measured.true_peak_dbtp,
+        gain_db=measured.gain_db,
+        peaks=list(measured.peaks),
+        error="",
+        ready_at=timezone.now(),
+    )
+    return bool(recorded)
+
+
+@transaction.atomic
+def fail_clip(*, clip: Clip, job: Job, owner: str, error: str) -> bool:
+    """True if the clip became FAILED; fenced like `record_clip`."""
+    if not lock_job(job=job, owner=owner):
+        return False
+    failed = Clip.objects.filter(pk=clip.pk, job=job, status=ClipStatus.GENERATING).update(
+        status=ClipStatus.FAILED, error=error
+    )
+    return bool(failed)
+
+
+@transaction.atomic
+def fail_stranded_clips() -> list[Clip]:
+    """The unfinished clips of jobs that ended without them, now FAILED."""
+    stranded = list(
+        Clip.objects.filter(
+            status__in=[ClipStatus.REQUESTED, ClipStatus.GENERATING],
+            job__state__in=[JobState.DONE, JobState.FAILED, JobState.CANCELLED],
+        ).select_related("job")
+    )
+    for clip in stranded:
+        clip.status = ClipStatus.FAILED
+        clip.error = f"{clip.job} ended without this clip" if clip.job else ""
+    Clip.objects.bulk_update(stranded, ["status", "error"])
+    return stranded
+
+
+def _check_parent(card: Card, folder: Path, parent: Checkpoint | None) -> Checkpoint | None:
+    """The parent to store, checked against the one the card was made with."""
+    if parent is None and card.parent_hash:
+        candidates = Checkpoint.objects.filter(content_hash=card.parent_hash)
+        parent = candidates.filter(name=card.parent).first() or candidates.first()
+    if card.kind == CheckpointKind.ADAPTER and parent is None:
+        raise CheckpointError(
+            f"adapter {card.name!r} needs its parent {card.parent!r}, which is not registered",
+            folder=folder,
+        )
+    if parent is not None and card.parent_hash:
+        expected = {parent.content_hash, chain_hash(parent)}
+        if card.parent_hash not in expected:
+            raise CheckpointError(
+                f"{card.name!r} was made on weights {card.parent_hash[:12]}..., "
+                f"but {parent.name!r} has {parent.content_hash[:12]}...",
+                folder=folder,
+                file="card.json",
+            )
+    return parent

@@ -1,0 +1,71 @@
+"""Where clips and checkpoints lie on disk. Rows hold relative paths; this makes them absolute."""
+
+import os
+import tempfile
+from pathlib import Path, PurePosixPath
+from uuid import UUID
+
+from django.conf import settings
+
+from attune.catalog.errors import CatalogError, CheckpointError
+from attune.catalog.models import Checkpoint, CheckpointKind
+
+
+def clip_codes_file(clip_id: UUID) -> str:
+    """The path of a clip's codes (.npy, int16, [K, T]), relative to the media store."""
+    return f"clips/{clip_id.hex[:2]}/{clip_id}.npy"
+
+
+def clip_audio_file(clip_id: UUID) -> str:
+    """The path of a clip's audio (WAV, int16), relative to the media store."""
+    return f"clips/{clip_id.hex[:2]}/{clip_id}.wav"
+
+
+def media_file(relative: str) -> Path:
+    """The absolute path of a stored file; refuses a path that leaves the media store."""
+    parts = PurePosixPath(relative)
+    if not relative or parts.is_absolute() or ".." in parts.parts:
+        raise CatalogError(f"media path {relative!r}: expected one inside the media store")
+    return Path(settings.ATTUNE_MEDIA) / parts
+
+
+def checkpoint_folder(checkpoint: Checkpoint) -> Path:
+    """The absolute folder of a checkpoint; a relative one lies in the checkpoint store."""
+    return Path(settings.ATTUNE_CHECKPOINTS) / checkpoint.folder
+
+
+def stored_folder(folder: Path) -> str:
+    """How a folder is written in a row: relative inside the checkpoint store, else absolute."""
+    store = Path(settings.ATTUNE_CHECKPOINTS).resolve()
+    absolute = folder.resolve()
+    return str(absolute.relative_to(store) if absolute.is_relative_to(store) else absolute)
+
+
+def checkpoint_chain(checkpoint: Checkpoint) -> tuple[Path, list[Path]]:
+    """(full checkpoint's folder, adapter folders from the oldest to this checkpoint's own)."""
+    adapters: list[Path] = []
+    current = checkpoint
+    while current.kind != CheckpointKind.FULL:
+        adapters.append(checkpoint_folder(current))
+        if current.parent is None:
+            raise CheckpointError(
+                f"adapter checkpoint {current.name!r} has no parent", folder=adapters[-1]
+            )
+        current = current.parent
+    return checkpoint_folder(current), adapters[::-1]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Store the bytes so that a reader sees the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).chmod(0o644)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise

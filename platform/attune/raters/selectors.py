@@ -1,0 +1,37 @@
+"""Reads of people and their roles."""
+
+from django.contrib.auth.models import AnonymousUser, User
+
+from attune.raters.models import ApiToken, Consent, Rater, Role
+from attune.raters.tokens import hash_token
+
+
+def find_user_by_api_token(token: str) -> User | None:
+    """The active user whose unrevoked token this is."""
+    found = (
+        ApiToken.objects.select_related("user")
+        .filter(token_sha256=hash_token(token), revoked_at__isnull=True, user__is_active=True)
+        .first()
+    )
+    return found.user if found else None
+
+
+def has_role(user: User | AnonymousUser, role: Role | str) -> bool:
+    """True if the active user has the role; a superuser has all."""
+    if not user.is_authenticated or not user.is_active:
+        return False
+    return user.is_superuser or user.groups.filter(name=Role(role).value).exists()
+
+
+def find_rater(user: User | AnonymousUser) -> Rater | None:
+    """The user's rater, unless there is none or it was withdrawn."""
+    if not user.is_authenticated:
+        return None
+    return Rater.objects.filter(user_id=user.pk, withdrawn_at__isnull=True).first()
+
+
+def has_consented(rater: Rater, version: str) -> bool:
+    """True if the rater agreed to this version of the consent text and did not take it back."""
+    return Consent.objects.filter(
+        rater=rater, version=version, withdrawn_at__isnull=True
+    ).exists()
