@@ -93,7 +93,7 @@ def fit_davidson(meetings: Meetings, counts: Floats | None = None) -> Fit:
     contrast = np.zeros((len(meetings.first), n_checkpoints))
     contrast[np.arange(len(meetings.first)), meetings.first] = 1.0
     contrast[np.arange(len(meetings.first)), meetings.second] = -1.0
-    products = (contrast[:, :, None] * contrast[:, None, :]).reshape(len(contrast), -1)
+    products = (contrast[:, :, None] * contrast[:, None, :]).reshape(-1, n_checkpoints**2)
 
     theta = np.zeros((n_sets, n_checkpoints))
     log_nu = np.zeros(n_sets) if has_ties else np.full(n_sets, -np.inf)

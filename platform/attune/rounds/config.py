@@ -26,7 +26,7 @@ KNOBS: Mapping[str, Knob] = {
     "beta_norm": Knob(float, 1e-3, 1e4),
     "sft_weight": Knob(float, 0.0, 10.0),
     "label_smoothing": Knob(float, 0.0, 0.49),
-    "warmup_share": Knob(float, 0.0, 1.0),
+    "warmup_share": Knob(float, 0.0, 0.9),
     "lora_rank": Knob(int, 1, 256),
     "lora_alpha": Knob(int, 1, 1024),
     "seed": Knob(int, 0, 2**32 - 1),

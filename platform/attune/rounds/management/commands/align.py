@@ -164,12 +164,12 @@ def describe_state(state: RoundState) -> str:
 
 
 def describe_metric(metric: RoundMetric) -> str:
-    """`step 12/60  loss 0.6521  margin 0.0312  accuracy 0.5625`, with what was logged."""
+    """`step 12/60  loss 0.6521  margin 0.0012  accuracy 0.5625`, with what was logged."""
     words = [f"step {metric.step}/{metric.n_steps}"]
-    for name in ("loss", "margin", "accuracy", "held_out_accuracy", "held_out_margin"):
+    for name in ("loss", "margin", "accuracy", "held_out_accuracy", "held_out_chosen_nll"):
         value = metric.values.get(name)
         if value is not None:
-            words.append(f"{name.replace('_', '-')} {value:.4f}")
+            words.append(f"{name.replace('_', '-')} {value:.4g}")
     eta_s = metric.values.get("eta_s")
     if eta_s is not None:
         words.append(f"about {eta_s:.0f} s left")

@@ -1,0 +1,61 @@
+"""The gate's checks: each can pass and each can fail."""
+
+import pytest
+
+from attune.rounds.gate import CHECKS, GateError, canary_share_of, judge, thresholds_of
+
+
+@pytest.mark.parametrize(
+    ("check_name", "passing", "failing"),
+    [
+        ("integrity", 1.0, 0.99),
+        ("finite", 1.0, 0.99),
+        ("silence", 0.0, 0.01),
+        ("clipping", 0.001, 0.0011),
+        ("duration", 0.1, 0.11),
+        ("diversity", 0.9, 0.89),
+    ],
+)
+def test_each_check_passes_at_its_threshold_and_fails_beyond_it(
+    check_name: str, passing: float, failing: float
+) -> None:
+    assert judge(check_name, passing).has_passed
+    judgement = judge(check_name, failing)
+    assert not judgement.has_passed
+    assert f"{failing:.4g}" in judgement.sentence
+
+
+def test_the_parametrised_checks_are_all_there_are() -> None:
+    assert set(CHECKS) == {
+        "integrity", "finite", "silence", "clipping", "duration", "diversity"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("figure", [None, float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("check_name", CHECKS)
+def test_what_was_not_measured_fails(check_name: str, figure: float | None) -> None:
+    assert not judge(check_name, figure).has_passed
+
+
+def test_a_study_may_move_a_threshold() -> None:
+    thresholds = thresholds_of({"diversity": 0.5})
+    assert thresholds["diversity"] == 0.5
+    assert thresholds["duration"] == 0.1
+    assert judge("diversity", 0.6, thresholds["diversity"]).has_passed
+
+
+def test_unknown_checks_and_settings_are_refused_by_name() -> None:
+    with pytest.raises(GateError, match="unknown check 'loudness'; known are integrity"):
+        judge("loudness", 1.0)
+    with pytest.raises(GateError, match="unknown gate setting 'divresity'"):
+        thresholds_of({"divresity": 0.5})
+    with pytest.raises(GateError, match="diversity must be a number"):
+        thresholds_of({"diversity": "0.5"})
+
+
+def test_a_canary_starts_with_a_tenth_for_people_and_half_in_a_rehearsal() -> None:
+    assert canary_share_of({}, population="people") == 0.1
+    assert canary_share_of({}, population="rehearsal") == 0.5
+    assert canary_share_of({"canary_share": 0.25}, population="people") == 0.25
+    with pytest.raises(GateError, match="above 0 and at most 1, got 0"):
+        canary_share_of({"canary_share": 0}, population="people")
