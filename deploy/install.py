@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,20 +54,45 @@ def torch_sources() -> list[str]:
 def installer() -> Callable[[list[str]], None]:
     """A function that installs with uv when it is there, with the environment's pip otherwise."""
     uv = shutil.which("uv")
-    environment = dict(os.environ)
+    environment = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1")
     if uv:
         if "PIP_FIND_LINKS" in environment:
             environment.setdefault("UV_FIND_LINKS", environment["PIP_FIND_LINKS"])
-        command = [uv, "pip", "install", "--quiet", "--python", str(PYTHON)]
+        command = [uv, "pip", "install", "--python", str(PYTHON)]
     else:
-        command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        command = [str(PYTHON), "-m", "pip", "install", "--progress-bar", "off"]
 
     def install(arguments: list[str]) -> None:
-        done = subprocess.run([*command, *arguments], env=environment, check=False)
-        if done.returncode:
-            sys.exit(f"installing {arguments[-1]} failed; what the installer said stands above")
+        code, last_words = follow([*command, *arguments], environment)
+        if code:
+            sys.exit("\n".join([*last_words, f"error: installing {arguments[-1]} failed"]))
 
     return install
+
+
+def follow(command: list[str], environment: dict[str, str]) -> tuple[int, deque[str]]:
+    """Run an installer and show which package it is at: (exit code, its last lines)."""
+    last_words: deque[str] = deque(maxlen=15)
+    n_packages = 0
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("WARNING: Location"):
+                continue  # an empty folder of wheels is no news
+            last_words.append(line.rstrip())
+            if line.startswith(("Collecting ", "Requirement already")):
+                n_packages += 1
+                if sys.stdout.isatty():
+                    name = line.split(" (from")[0].strip()[:60]
+                    print(f"\r    {n_packages:>3} {name:<64}", end="", flush=True)
+                elif n_packages % 25 == 0:
+                    say(f"    {n_packages} packages found")
+            elif line.startswith("Installing collected"):
+                lead = "\r" if sys.stdout.isatty() else ""
+                print(f"{lead}    {n_packages} packages found, unpacking{' ' * 44}", flush=True)
+    return process.returncode, last_words
 
 
 def ensure_installed(lock_name: str) -> bool:
