@@ -18,7 +18,7 @@ from attune.catalog.models import (
     RotationRole,
 )
 from attune.catalog.services import add_checkpoint, enter_rotation
-from attune.jobs.models import JobKind, JobQueue, JobState
+from attune.jobs.models import Job, JobKind, JobQueue, JobState
 from attune.jobs.services import enqueue_job, request_job_cancel
 from attune.ratings.models import Rating, Study
 from attune.rounds.config import check_config
@@ -205,6 +205,19 @@ def publish_checkpoint(*, round: Round, folder: Path, summary: Mapping[str, Any]
     stored.save(update_fields=["produced_checkpoint", "summary", "state"])
     round.refresh_from_db()
     return checkpoint
+
+
+@transaction.atomic
+def queue_gate(*, round: Round, priority: int = 0) -> Job:
+    """The job that runs the round's gate, from now on the round's own: cancelling reaches it."""
+    job = enqueue_job(
+        kind=JobKind.RUN_GATE,
+        queue=JobQueue.DEVICE,
+        arguments={"round": round.pk},
+        priority=priority,
+    )
+    Round.objects.filter(pk=round.pk).update(job=job)
+    return job
 
 
 def record_evaluation(
