@@ -28,7 +28,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -55,10 +55,8 @@ def write_tensors(
     """Writes tensors as safetensors, floats in `dtype` where one is given."""
     stored = {}
     for name, tensor in tensors.items():
-        tensor = tensor.detach().cpu()
-        if dtype is not None and tensor.is_floating_point():
-            tensor = tensor.to(dtype)
-        stored[name] = tensor.contiguous().clone()
+        narrowed = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+        stored[name] = tensor.detach().to("cpu", narrowed).contiguous().clone()
     write_atomically(path, safetensors.torch.save(stored))
 
 

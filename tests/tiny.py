@@ -15,7 +15,7 @@ from generator.text.planner import Planner, PlannerConfig, save_planner
 from generator.text.vocabulary import phrases, split_words
 
 TINY_CORE = StarterConfig(width=32, n_layers=2, n_heads=2)
-TINY_CODEC = CodecConfig(width=16, n_blocks=1)
+TINY_CODEC = CodecConfig(latent_width=16, width=16, frame_width=16, n_decoder_blocks=1)
 TINY_PROMPTS = (
     "a slow ballad on piano in a minor key",
     "fast dance music with driving drums, synth lead",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -51,7 +52,7 @@ class KeyValueCache:
 
 
 def rotary_table(n_positions: int, head_width: int) -> tuple[Tensor, Tensor]:
-    """Returns cosines and sines [n_positions, head_width / 2] (Su et al. 2021, arXiv:2104.09864)."""
+    """Returns cosines and sines [n_positions, head_width / 2], Su et al. 2021, arXiv:2104.09864."""
     half = head_width // 2
     frequency = 10000.0 ** (-torch.arange(half) / half)
     angle = torch.arange(n_positions)[:, None] * frequency
@@ -61,9 +62,7 @@ def rotary_table(n_positions: int, head_width: int) -> tuple[Tensor, Tensor]:
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Returns x [B, H, S, head_width] turned by its position; cosine and sine: [S, half]."""
     first, second = x.chunk(2, dim=-1)
-    return torch.cat(
-        [first * cosine - second * sine, second * cosine + first * sine], dim=-1
-    )
+    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
 
 
 def band_mask(n_queries: int, n_keys: int, window: int, device: torch.device) -> Tensor:
@@ -71,6 +70,11 @@ def band_mask(n_queries: int, n_keys: int, window: int, device: torch.device) ->
     query = torch.arange(n_keys - n_queries, n_keys, device=device)[:, None]
     key = torch.arange(n_keys, device=device)[None]
     return (key <= query) & (key > query - window)
+
+
+def first_std(width: int) -> float:
+    """Returns the standard deviation of a projection's first weights."""
+    return 0.7 / math.sqrt(width)
 
 
 class SelfAttention(nn.Module):
@@ -86,6 +90,9 @@ class SelfAttention(nn.Module):
         self.out_proj = nn.Linear(width, width, bias=False)
         self.query_scale = nn.Parameter(torch.ones(n_heads, 1, 1))
         self._fused_weight: Tensor | None = None
+        for projection in (self.q_proj, self.k_proj, self.v_proj):
+            nn.init.normal_(projection.weight, std=first_std(width))
+        nn.init.zeros_(self.out_proj.weight)
 
     def forward(
         self,

@@ -52,9 +52,7 @@ class DelayPattern:
                 f"expected codes of shape [B, {self.n_codebooks}, T], got {tuple(codes.shape)}"
             )
         n_frames = codes.shape[2]
-        grid = codes.new_full(
-            (codes.shape[0], self.n_steps(n_frames), self.n_codebooks), self.hole
-        )
+        grid = codes.new_full((codes.shape[0], self.n_steps(n_frames), self.n_codebooks), self.hole)
         for codebook, delay in enumerate(self.delays):
             grid[:, delay : delay + n_frames, codebook] = codes[:, codebook]
         return grid
@@ -68,8 +66,7 @@ class DelayPattern:
         n_frames = self.n_frames(grid.shape[1])
         if n_frames < 1:
             raise RequestError(
-                f"delays {self.delays} need more than {max(self.delays)} steps, "
-                f"got {grid.shape[1]}"
+                f"delays {self.delays} need more than {max(self.delays)} steps, got {grid.shape[1]}"
             )
         streams = [
             grid[:, delay : delay + n_frames, codebook]

@@ -86,7 +86,7 @@ def guided_logits(logits: Tensor, guidance: float) -> Tensor:
 
 
 @torch.inference_mode()
-def sample_codes(
+def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
     core: Core,
     text: Tensor,
     seconds: Tensor,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from generator.errors import RequestError
-from generator.lm.attention import KeyValueCache, SelfAttention, rotary_table
+from generator.lm.attention import KeyValueCache, SelfAttention, first_std, rotary_table
 from generator.lm.timing import (
     LONGEST_SECONDS,
     fourier_features,
@@ -104,6 +104,20 @@ class StarterConfig:
             )
 
 
+def random_embedding(n_ids: int, width: int, std: float) -> nn.Embedding:
+    """Returns an embedding with normal weights of a standard deviation."""
+    embedding = nn.Embedding(n_ids, width)
+    nn.init.normal_(embedding.weight, std=std)
+    return embedding
+
+
+def silent_head(width: int, codebook_size: int) -> nn.Linear:
+    """Returns a head whose first predictions are uniform."""
+    head = nn.Linear(width, codebook_size, bias=False)
+    nn.init.zeros_(head.weight)
+    return head
+
+
 class Layer(nn.Module):
     """One block: attention and a feed-forward part, scaled and shifted by the condition."""
 
@@ -116,6 +130,14 @@ class Layer(nn.Module):
         self.fc1 = nn.Linear(width, 4 * width, bias=False)
         self.fc2 = nn.Linear(4 * width, width, bias=False)
         self.modulation = nn.Linear(width, 4 * width)
+        nn.init.normal_(self.fc1.weight, std=first_std(width))
+        for silent in (self.fc2.weight, self.modulation.weight, self.modulation.bias):
+            nn.init.zeros_(silent)
+
+    def modulate(self, activated: Tensor) -> Tensor:
+        """Returns scales and shifts [B, 1, 4 D] of an activated condition [B, 1, D]."""
+        modulation: Tensor = self.modulation(activated)
+        return modulation
 
     def forward(
         self,
@@ -157,39 +179,25 @@ class StarterCore(nn.Module):
 
         width = config.width
         self.code_embeddings = nn.ModuleList(
-            nn.Embedding(config.codebook_size + 1, width) for _ in config.delays
+            random_embedding(config.codebook_size + 1, width, std=0.5) for _ in config.delays
         )
-        self.remaining_embedding = nn.Embedding(n_remaining_bins(config.longest_s), width)
-        self.text_embedding = nn.Embedding(config.text_vocabulary_size, width)
+        self.remaining_embedding = random_embedding(
+            n_remaining_bins(config.longest_s), width, std=0.05
+        )
+        self.text_embedding = random_embedding(
+            config.text_vocabulary_size, width, std=0.7 / math.sqrt(self.text_length)
+        )
         self.seconds_projection = nn.Linear(4 * N_OCTAVES, width)
         self.condition_in = nn.Linear(width, 2 * width)
         self.condition_out = nn.Linear(2 * width, width)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.n_layers))
         self.final_norm = nn.RMSNorm(width, eps=1e-6)
         self.lm_heads = nn.ModuleList(
-            nn.Linear(width, config.codebook_size, bias=False) for _ in config.delays
+            silent_head(width, config.codebook_size) for _ in config.delays
         )
         cosine, sine = rotary_table(N_POSITIONS, width // config.n_heads)
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """Sets first weights: outputs of blocks, modulations and heads start at zero."""
-        std = 0.7 / math.sqrt(self.width)
-        for embedding in self.code_embeddings:
-            nn.init.normal_(embedding.weight, std=0.5)
-        nn.init.normal_(self.remaining_embedding.weight, std=0.05)
-        nn.init.normal_(self.text_embedding.weight, std=0.7 / math.sqrt(self.text_length))
-        for layer in self.layers:
-            for module in (layer.attention.q_proj, layer.attention.k_proj, layer.fc1):
-                nn.init.normal_(module.weight, std=std)
-            nn.init.normal_(layer.attention.v_proj.weight, std=std)
-            for module in (layer.attention.out_proj, layer.fc2, layer.modulation):
-                nn.init.zeros_(module.weight)
-            nn.init.zeros_(layer.modulation.bias)
-        for head in self.lm_heads:
-            nn.init.zeros_(head.weight)
 
     def condition(self, text: Tensor, text_mask: Tensor, seconds: Tensor) -> Condition:
         """Returns the condition of header ids [B, L], a mask of ones and seconds [B, 2]."""
@@ -212,7 +220,7 @@ class StarterCore(nn.Module):
         return Condition(
             seconds=seconds,
             embedding=vector,
-            modulations=tuple(layer.modulation(activated) for layer in self.layers),
+            modulations=tuple(layer.modulate(activated) for layer in self.layers),
         )
 
     def empty_text(self, batch_size: int) -> tuple[Tensor, Tensor]:

@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from generator.corpus.attributes import (
+    DENSITIES,
+    DRUMS,
+    FRAMES_PER_BEAT,
+    LEADS,
+    MODES,
+    ROOTS,
+    STYLE_NAMES,
+    TEMPOS,
+    TONES,
+)
 from generator.errors import RequestError
 
 SlotValue = str | int | bool
 
 SLOTS: dict[str, tuple[SlotValue, ...]] = {
-    "style": ("ballad", "lo-fi", "waltz", "march", "dance", "folk", "lullaby", "ambient"),
-    "tempo": ("slow", "medium", "fast"),
-    "mode": ("major", "minor"),
-    "lead": (
-        "piano",
-        "music box",
-        "acoustic guitar",
-        "strings",
-        "trumpet",
-        "flute",
-        "synth lead",
-        "organ",
-    ),
-    "tone": ("bright", "neutral", "mellow"),
-    "density": ("sparse", "dense"),
-    "drums": ("none", "soft", "driving"),
-    "frames_per_beat": (24, 20, 18, 16, 14, 12, 10),
-    "root": (57, 60, 62),
+    "style": STYLE_NAMES,
+    "tempo": TEMPOS,
+    "mode": MODES,
+    "lead": LEADS,
+    "tone": TONES,
+    "density": DENSITIES,
+    "drums": DRUMS,
+    "frames_per_beat": FRAMES_PER_BEAT,
+    "root": ROOTS,
     "swing": (False, True),
 }
 N_SLOTS = len(SLOTS)

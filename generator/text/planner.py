@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from generator.corpus.attributes import FRAME_RATE_HZ, FRAMES_PER_BEAT_OF_TEMPO
 from generator.errors import CheckpointError
 from generator.files import load_weights, read_json, write_json, write_tensors
 from generator.text.header import HEADER_VOCABULARY, SlotValue, decode_header, encode_header
@@ -21,10 +22,9 @@ from generator.text.vocabulary import (
     split_words,
 )
 
-FRAMES_PER_MINUTE = 1500
-TEMPO_OF_FRAMES = {24: "slow", 20: "slow", 18: "medium", 16: "medium", 14: "medium"} | {
-    12: "fast",
-    10: "fast",
+FRAMES_PER_MINUTE = 60 * FRAME_RATE_HZ
+TEMPO_OF_FRAMES = {
+    frames: tempo for tempo, choices in FRAMES_PER_BEAT_OF_TEMPO.items() for frames in choices
 }
 
 
@@ -110,7 +110,10 @@ class Planner(nn.Module):
         bpm = find_bpm(prompt)
         if bpm is not None:
             frames = frames_of_bpm(bpm)
-            told = {"frames_per_beat": frames, "tempo": TEMPO_OF_FRAMES[frames]}
+            told: dict[str, SlotValue] = {
+                "frames_per_beat": frames,
+                "tempo": TEMPO_OF_FRAMES[frames],
+            }
             header = encode_header({**decode_header(header), **told})
         known = self._phrase_ids
         unknown = [
@@ -142,8 +145,7 @@ def load_planner(folder: Path) -> Planner:
         raise CheckpointError(f"{path} does not describe a planner: {exc}") from exc
     if size != HEADER_VOCABULARY.size:
         raise CheckpointError(
-            f"{path} was made for headers of {size} ids, this program has "
-            f"{HEADER_VOCABULARY.size}"
+            f"{path} was made for headers of {size} ids, this program has {HEADER_VOCABULARY.size}"
         )
     planner = Planner(config)
     load_weights(planner, folder / "planner.safetensors")

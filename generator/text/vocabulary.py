@@ -6,19 +6,22 @@ import re
 import unicodedata
 import zlib
 from collections.abc import Sequence
+from itertools import pairwise
 
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+(?:\.\d+)?|[^\w\s]", re.UNICODE)
 BPM = re.compile(r"(\d{2,3})(?:\.\d+)?\s*-?\s*(?:bpm\b|beats\s+(?:per|a)\s+minute)", re.IGNORECASE)
 PUNCTUATION = frozenset(".,;:!?'\"()[]{}-–—/\\&+*#@%^_=<>|~`’‘“”…$")
 GRAM_LENGTHS = (3, 4, 5)
 
-STOP_WORDS = frozenset(
-    """a about am an and any are as at background be bit by can clip could do feel feeling for from
-    give has have i in is it its just kind like little made make me melody mood music musical my of
-    on one or over part piece play played playing please quite rather really short so some
-    something song sort sound sounding sounds style that the their then there these they this
-    to track tune very want we which with you your key tempo bpm per minute beats""".split()
+_STOP_WORD_LINES = (
+    "a about am an and any are as at background be bit by can clip could do feel feeling for",
+    "from give has have i in is it its just kind like little made make me melody mood music",
+    "musical my of on one or over part piece play played playing please quite rather really",
+    "short so some something song sort sound sounding sounds style that the their then there",
+    "these they this to track tune very want we which with you your key tempo bpm per minute",
+    "beats",
 )
+STOP_WORDS = frozenset(word for line in _STOP_WORD_LINES for word in line.split())
 
 
 def split_words(prompt: str) -> list[str]:
@@ -35,7 +38,7 @@ def find_bpm(prompt: str) -> int | None:
 
 def phrases(words: Sequence[str]) -> list[str]:
     """Returns the words and the pairs of neighbours, joined by a blank."""
-    pairs = [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+    pairs = [f"{a} {b}" for a, b in pairwise(words)]
     return [*words, *pairs]
 
 

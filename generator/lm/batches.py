@@ -1,0 +1,132 @@
+"""Training batches: windows of tokenised clips with their headers and times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from generator.corpus.attributes import FRAME_RATE_HZ
+from generator.corpus.storage import TokenClip
+from generator.errors import RequestError
+from generator.text.header import EMPTY_HEADER, HEADER_VOCABULARY, encode_header
+
+RARELY_TOLD = ("frames_per_beat", "root", "swing")
+"""Slots that prompts seldom mention, left open more often while training."""
+ALL_OPEN_SHARE = 0.15
+ALL_TOLD_SHARE = 0.2
+RARELY_TOLD_OPEN_SHARE = 0.5
+FROM_START_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of clips: codes [B, K, T], header ids [B, L], start and total seconds [B, 2]."""
+
+    codes: Tensor
+    text: Tensor
+    seconds: Tensor
+
+
+@dataclass(frozen=True)
+class TokenisedClips:
+    """A tokenised corpus in memory, cut to the codebooks a core speaks.
+
+    codes: [K, total T]; silence: the codec's codes of silence, [K]; headers: [clips, L].
+    """
+
+    codes: NDArray[np.int64]
+    silence: NDArray[np.int64]
+    headers: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    n_frames: NDArray[np.int64]
+
+    @property
+    def n_clips(self) -> int:
+        """The number of clips."""
+        return len(self.starts)
+
+
+def tokenised_clips(
+    codes: NDArray[np.int16], clips: Sequence[TokenClip], silence: Sequence[int], n_codebooks: int
+) -> TokenisedClips:
+    """Returns clips ready for batches, of their first n_codebooks codebooks."""
+    if len(codes) < n_codebooks or len(silence) < n_codebooks:
+        raise RequestError(
+            f"expected at least {n_codebooks} codebooks, got {len(codes)} and "
+            f"silence of {len(silence)}"
+        )
+    return TokenisedClips(
+        codes=codes[:n_codebooks].astype(np.int64),
+        silence=np.array(silence[:n_codebooks], dtype=np.int64),
+        headers=np.array([encode_header(asdict(clip.attributes)) for clip in clips]),
+        starts=np.array([clip.start for clip in clips]),
+        n_frames=np.array([clip.n_frames for clip in clips]),
+    )
+
+
+def window(
+    clips: TokenisedClips, index: int, first_frame: int, n_frames: int
+) -> NDArray[np.int64]:
+    """Returns codes [K, n_frames] from a clip's frame on, silence after its end."""
+    start = clips.starts[index] + first_frame
+    n_left = max(0, min(n_frames, int(clips.n_frames[index]) - first_frame))
+    codes = np.repeat(clips.silence[:, None], n_frames, axis=1)
+    codes[:, :n_left] = clips.codes[:, start : start + n_left]
+    return codes
+
+
+def drop_slots(header: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Returns a header with slots left open at random, all of them in a share of draws."""
+    empty = np.array(EMPTY_HEADER)
+    kind = rng.random()
+    if kind < ALL_OPEN_SHARE:
+        return empty
+    rate = 0.0 if kind < ALL_OPEN_SHARE + ALL_TOLD_SHARE else rng.random()
+    dropped = rng.random(len(header)) < rate
+    for slot, name in enumerate(HEADER_VOCABULARY.names):
+        if name in RARELY_TOLD and rng.random() < RARELY_TOLD_OPEN_SHARE:
+            dropped[slot] = True
+    return np.where(dropped, empty, header)
+
+
+def draw_batch(
+    clips: TokenisedClips,
+    indices: Sequence[int],
+    *,
+    batch_size: int,
+    n_frames: int,
+    with_text: bool,
+    rng: np.random.Generator,
+) -> Batch:
+    """Returns windows of clips drawn from `indices`; most start where their clip starts."""
+    codes, texts, seconds = [], [], []
+    for index in rng.choice(indices, size=batch_size):
+        latest = int(clips.n_frames[index]) - n_frames // 2
+        from_start = latest <= 0 or rng.random() < FROM_START_SHARE
+        first = 0 if from_start else int(rng.integers(0, latest))
+        codes.append(window(clips, int(index), first, n_frames))
+        texts.append(drop_slots(clips.headers[index], rng) if with_text else EMPTY_HEADER)
+        seconds.append((first / FRAME_RATE_HZ, clips.n_frames[index] / FRAME_RATE_HZ))
+    return Batch(
+        codes=torch.from_numpy(np.stack(codes)),
+        text=torch.from_numpy(np.array(texts)),
+        seconds=torch.tensor(seconds, dtype=torch.float32),
+    )
+
+
+def full_batch(
+    clips: TokenisedClips, indices: Sequence[int], n_frames: int, *, with_text: bool
+) -> Batch:
+    """Returns the first window of each clip with its whole header, or with an empty one."""
+    return Batch(
+        codes=torch.from_numpy(np.stack([window(clips, i, 0, n_frames) for i in indices])),
+        text=torch.from_numpy(
+            clips.headers[list(indices)] if with_text else np.array([EMPTY_HEADER] * len(indices))
+        ),
+        seconds=torch.tensor([[0.0, clips.n_frames[i] / FRAME_RATE_HZ] for i in indices]),
+    )

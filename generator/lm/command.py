@@ -1,0 +1,71 @@
+"""Subcommands `pretrain` and `finetune` of the language model."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from generator.checkpoints import load_core
+from generator.codec.model import Codec, load_codec
+from generator.corpus.storage import load_tokens
+from generator.lm.batches import tokenised_clips
+from generator.lm.starter import StarterConfig, StarterCore
+from generator.lm.training import Trainer, TrainingConfig
+
+SILENCE_FRAMES = 50
+
+
+def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the subcommands that train the language model."""
+    for name, text in (
+        ("pretrain", "train the language model on codes without text"),
+        ("finetune", "train the language model on codes and headers"),
+    ):
+        command = subparsers.add_parser(name, help=text)
+        command.add_argument("--tokens", type=Path, required=True, help="tokenised corpus")
+        command.add_argument("--codec", type=Path, required=True, help="folder of the codec")
+        command.add_argument("--out", type=Path, required=True, help="folder to train in")
+        command.add_argument("--init", type=Path, help="folder of a core to start from")
+        command.add_argument("--minutes", type=float, default=50.0)
+        command.add_argument("--learning-rate", type=float, default=4e-3)
+        command.add_argument("--width", type=int, default=256)
+        command.add_argument("--layers", type=int, default=5)
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--compile", action="store_true", help="compile the step first")
+        if name == "finetune":
+            command.add_argument("--pretrain-share", type=float, default=0.0)
+            command.set_defaults(run=run)
+        else:
+            command.set_defaults(run=run, pretrain_share=1.0)
+
+
+def silence_codes(codec: Codec) -> list[int]:
+    """Returns the codes [K] of the last frame of a little silence."""
+    samples = SILENCE_FRAMES * codec.config.sample_rate_hz // codec.config.frame_rate_hz
+    with torch.inference_mode():
+        codes = codec.encode(torch.zeros(1, samples))  # [1, K, T]
+    return [int(code) for code in codes[0, :, SILENCE_FRAMES // 2]]
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Trains a core until the minutes are used; a folder with a state is resumed."""
+    torch.set_num_threads(1)
+    torch.manual_seed(arguments.seed)
+    if arguments.init is not None:
+        core = load_core(arguments.init)
+    else:
+        core = StarterCore(StarterConfig(width=arguments.width, n_layers=arguments.layers))
+    codes, rows = load_tokens(arguments.tokens)
+    clips = tokenised_clips(
+        codes, rows, silence_codes(load_codec(arguments.codec)), core.n_codebooks
+    )
+    config = TrainingConfig(
+        minutes=arguments.minutes,
+        learning_rate=arguments.learning_rate,
+        pretrain_share=arguments.pretrain_share,
+        compile=arguments.compile,
+        seed=arguments.seed,
+    )
+    Trainer(core=core, clips=clips, config=config, folder=arguments.out).run()
