@@ -17,7 +17,7 @@ from attune.catalog.models import (
 )
 from attune.ratings.choices import Choice, PairPurpose
 from attune.ratings.models import Rating, Study
-from attune.rounds.eligibility import RatingRow, Selection, select_preferences
+from attune.rounds.eligibility import RatingRow, select_preferences
 from attune.rounds.models import (
     RUNNING_STATES,
     Evaluation,
@@ -129,15 +129,6 @@ def get_round_detail(round: Round) -> RoundDetail:
     )
 
 
-def select_study_preferences(study: Study, base_checkpoint: Checkpoint) -> Selection:
-    """The preferences that a round on this base would use now."""
-    return select_preferences(
-        rating_rows(study),
-        base_checkpoint_id=base_checkpoint.pk,
-        is_simulated=study.population == Population.REHEARSAL,
-    )
-
-
 def rating_rows(study: Study) -> list[RatingRow]:
     """Every rating of the study with the facts that decide whether it counts."""
     found = Rating.objects.filter(pair__study=study).order_by("pk")
@@ -178,7 +169,11 @@ def _rating_row(values: Mapping[str, Any]) -> RatingRow:
 
 def preflight(study: Study, base_checkpoint: Checkpoint) -> Preflight:
     """The numbers shown before a round starts, and every reason against it."""
-    selection = select_study_preferences(study, base_checkpoint)
+    selection = select_preferences(
+        rating_rows(study),
+        base_checkpoint_id=base_checkpoint.pk,
+        is_simulated=study.population == Population.REHEARSAL,
+    )
     n_needed = int(settings.ATTUNE_MINIMUM_PREFERENCES)
     refusals = []
     base_refusal = find_base_refusal(study, base_checkpoint)

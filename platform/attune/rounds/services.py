@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
@@ -23,6 +23,7 @@ from attune.jobs.services import enqueue_job, request_job_cancel
 from attune.ratings.models import Rating, Study
 from attune.rounds.config import check_config
 from attune.rounds.dataset import dataset_sha256, preference_rows
+from attune.rounds.eligibility import select_preferences
 from attune.rounds.errors import (
     BaseCheckpointError,
     NotEnoughPreferences,
@@ -47,7 +48,7 @@ from attune.rounds.selectors import (
     find_base_refusal,
     find_running_round,
     has_entered_rotation,
-    select_study_preferences,
+    rating_rows,
 )
 
 
@@ -59,7 +60,7 @@ def create_round(
     method: str = RoundMethod.DPO,
     config: Mapping[str, object] | None = None,
     name: str | None = None,
-    created_by: AbstractBaseUser | None = None,
+    created_by: User | None = None,
 ) -> Round:
     """A round with its preferences frozen and its job queued.
 
@@ -82,9 +83,15 @@ def create_round(
         raise RoundRunningError(describe_running(running))
     name = _free_name(study, method) if name is None else _check_name(name)
 
-    # Locks without joins; a change of a rating waits until the freeze has happened.
-    list(Rating.objects.select_for_update().filter(pair__study=study).values_list("pk"))
-    selection = select_study_preferences(study, base_checkpoint)
+    # A change of one of these waits until they are frozen; ratings that arrive meanwhile are
+    # left to the next round.
+    study_ratings = Rating.objects.select_for_update(of=("self",)).filter(pair__study=study)
+    locked = set(study_ratings.values_list("pk", flat=True))
+    selection = select_preferences(
+        [row for row in rating_rows(study) if row.rating_id in locked],
+        base_checkpoint_id=base_checkpoint.pk,
+        is_simulated=study.population == Population.REHEARSAL,
+    )
     n_needed = int(settings.ATTUNE_MINIMUM_PREFERENCES)
     if selection.n_usable < n_needed:
         raise NotEnoughPreferences(
@@ -186,13 +193,12 @@ def publish_checkpoint(*, round: Round, folder: Path, summary: Mapping[str, Any]
     stored = Round.objects.select_for_update().get(pk=round.pk)
     if stored.state not in (RoundState.TRAINING, RoundState.EVALUATING):
         raise RoundStateError(f"round {stored.name} is {stored.state}, not training")
+    is_simulated = stored.population == Population.REHEARSAL or stored.base_checkpoint.is_simulated
     checkpoint = add_checkpoint(
-        folder=folder,
-        parent=stored.base_checkpoint,
-        is_simulated=(
-            stored.population == Population.REHEARSAL or stored.base_checkpoint.is_simulated
-        ),
+        folder=folder, parent=stored.base_checkpoint, is_simulated=is_simulated
     )
+    if is_simulated and not checkpoint.is_simulated:
+        raise RoundError(f"{checkpoint.name} has the same weights and is not marked as simulated")
     other = Round.objects.filter(produced_checkpoint=checkpoint).exclude(pk=stored.pk).first()
     if other is not None:
         raise RoundError(
@@ -290,7 +296,7 @@ def _enter_as_canary(round: Round, checkpoint: Checkpoint) -> str:
             )
     except RotationError as exc:
         return f"{checkpoint.name} passed the gate but stays out of rotation: {exc}"
-    return f"{checkpoint.name} entered rotation as a canary with a weight of {share:g}. {reason}"
+    return f"{checkpoint.name} entered rotation as a canary for {share:.0%} of new clips. {reason}"
 
 
 def fail_round(*, round: Round, error: str, now: datetime | None = None) -> bool:
@@ -306,9 +312,7 @@ def fail_round(*, round: Round, error: str, now: datetime | None = None) -> bool
 
 
 @transaction.atomic
-def cancel_round(
-    *, round: Round, actor: AbstractBaseUser | None, now: datetime | None = None
-) -> Round:
+def cancel_round(*, round: Round, actor: User | None, now: datetime | None = None) -> Round:
     """Ends a running round and asks its job to stop; what it saved stays.
 
     Raises RoundStateError when it has ended already.
