@@ -3,36 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from generator.codec.features import LOWEST_SEMITONE, N_SEMITONES, mel_bands
 from generator.codec.model import Codec
-from generator.errors import RequestError
+from generator.measures import Estimate
 
 SEMITONE_N_FFT, SEMITONE_HOP = 4096, 512
 MEL_N_FFT, MEL_HOP, N_MEL = 1024, 256, 80
 SILENT_NORM = 1.0
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over clips with its standard error and count."""
-
-    mean: float
-    standard_error: float
-    n: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Estimate":
-        """Returns the estimate of a mean from one value a clip."""
-        if not values:
-            raise RequestError("expected at least one value, got none")
-        n = len(values)
-        error = float(np.std(values, ddof=1) / n**0.5) if n > 1 else float("nan")
-        return cls(float(np.mean(values)), error, n)
 
 
 @dataclass(frozen=True)

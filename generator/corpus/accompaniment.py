@@ -115,4 +115,4 @@ def lead_voices(pitch_classes: Sequence[int], previous: Sequence[int]) -> list[i
         ]
         for octaves in product((4, 5), repeat=3)
     ]
-    return sorted(min(voicings, key=cost))
+    return min(map(sorted, voicings), key=cost)
