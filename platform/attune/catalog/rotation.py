@@ -1,11 +1,13 @@
 """Which checkpoint makes the next clip, from the entries of one population."""
 
-import random
 from collections.abc import Sequence
 from typing import Protocol
 
+from attune.catalog.draws import UniformSource, draw_index, draw_integer
+
 CANARY_LIMIT = 0.5
 ANCHOR_WEIGHT_BESIDE_PROMOTED = 0.2
+ANCHOR_OPPONENT_SHARE = 0.5
 
 
 class Entry(Protocol):
@@ -44,9 +46,29 @@ def rotation_shares(entries: Sequence[Entry]) -> dict[int, float]:
     return shares
 
 
-def choose_checkpoint(entries: Sequence[Entry], rng: random.Random) -> int:
+def choose_checkpoint(entries: Sequence[Entry], rng: UniformSource) -> int:
     """The id of a checkpoint drawn by its share. Raises ValueError without entries."""
     if not entries:
         raise ValueError("no checkpoint in rotation: 0 entries to choose from")
     shares = rotation_shares(entries)
-    return rng.choices(list(shares), weights=list(shares.values()))[0]
+    return list(shares)[draw_index(list(shares.values()), rng)]
+
+
+def choose_opponents(entries: Sequence[Entry], rng: UniformSource) -> tuple[int, int]:
+    """The ids of two checkpoints to set against each other.
+
+    A canary waits for a verdict, so one is in the pair if there is one; half of the time it
+    meets an anchor, else another entry drawn by share. Raises ValueError below two entries.
+    """
+    if len(entries) < 2:
+        raise ValueError(f"{len(entries)} checkpoints in rotation: two are needed for judging")
+    canaries = [entry for entry in entries if entry.role == "canary"]
+    if canaries:
+        first = canaries[draw_integer(len(canaries), rng)].checkpoint_id
+    else:
+        first = choose_checkpoint(entries, rng)
+    others = [entry for entry in entries if entry.checkpoint_id != first]
+    anchors = [entry for entry in others if entry.role == "anchor"]
+    if canaries and anchors and rng.random() < ANCHOR_OPPONENT_SHARE:
+        return first, anchors[draw_integer(len(anchors), rng)].checkpoint_id
+    return first, choose_checkpoint(others, rng)

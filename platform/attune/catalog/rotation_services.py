@@ -56,7 +56,7 @@ def enter_rotation(
         role=RotationRole(role),
         share=share,
     )
-    _record(checkpoint, population, RotationAction.ENTER, reason, actor, share)
+    _record(checkpoint, population, RotationAction.ENTER, reason, actor=actor, share=share)
     return entry
 
 
@@ -80,7 +80,7 @@ def promote_checkpoint(
     entry.role = RotationRole.FULL
     entry.share = share
     entry.save(update_fields=["role", "share"])
-    _record(checkpoint, population, RotationAction.PROMOTE, reason, actor, share)
+    _record(checkpoint, population, RotationAction.PROMOTE, reason, actor=actor, share=share)
     return entry
 
 
@@ -94,7 +94,7 @@ def hold_checkpoint(
 ) -> RotationEntry:
     """The entry, left as it is; the decision to wait is on record."""
     entry = _lock_entry(checkpoint, population)
-    _record(checkpoint, population, RotationAction.HOLD, reason, actor, entry.share)
+    _record(checkpoint, population, RotationAction.HOLD, reason, actor=actor, share=entry.share)
     return entry
 
 
@@ -110,7 +110,7 @@ def roll_back_checkpoint(
     entry = _lock_entry(checkpoint, population)
     _refuse_anchor(entry)
     entry.delete()
-    _record(checkpoint, population, RotationAction.ROLL_BACK, reason, actor)
+    _record(checkpoint, population, RotationAction.ROLL_BACK, reason, actor=actor)
 
 
 @transaction.atomic
@@ -135,7 +135,7 @@ def retire_checkpoint(
         entry.delete()
     Checkpoint.objects.filter(pk=checkpoint.pk).update(is_retired=True)
     for left in sorted(populations):
-        _record(checkpoint, left, RotationAction.RETIRE, reason, actor)
+        _record(checkpoint, left, RotationAction.RETIRE, reason, actor=actor)
 
 
 def _lock(checkpoint: Checkpoint) -> Checkpoint:
@@ -174,6 +174,7 @@ def _record(
     population: Population | str,
     action: RotationAction,
     reason: str,
+    *,
     actor: User | None,
     share: float | None = None,
 ) -> None:

@@ -4,6 +4,7 @@ import hashlib
 
 from django.db.models import QuerySet
 
+from attune.catalog.errors import CatalogError
 from attune.catalog.models import (
     Checkpoint,
     CheckpointKind,
@@ -12,6 +13,7 @@ from attune.catalog.models import (
     Prompt,
     PromptSet,
     RotationEntry,
+    RotationEvent,
     RotationRole,
 )
 
@@ -29,6 +31,23 @@ def find_anchor(population: Population | str) -> Checkpoint | None:
     """The population's oldest anchor, against which others are judged."""
     entry = rotation_entries(population).filter(role=RotationRole.ANCHOR).first()
     return entry.checkpoint if entry else None
+
+
+def get_anchor(population: Population | str) -> Checkpoint:
+    """The population's oldest anchor; CatalogError if nothing anchors its rotation."""
+    anchor = find_anchor(population)
+    if anchor is None:
+        raise CatalogError(f"no anchor in rotation for {population}: run setup_demo first")
+    return anchor
+
+
+def rotation_events(population: Population | str) -> QuerySet[RotationEvent]:
+    """The decisions about a population's rotation, newest first."""
+    return (
+        RotationEvent.objects.filter(population=population)
+        .select_related("checkpoint", "actor")
+        .order_by("-created_at", "-pk")
+    )
 
 
 def find_checkpoint(name: str) -> Checkpoint | None:

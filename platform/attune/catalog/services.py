@@ -43,6 +43,7 @@ __all__ = [
     "enter_rotation",
     "fail_clip",
     "fail_stranded_clips",
+    "find_or_add_prompt",
     "hold_checkpoint",
     "promote_checkpoint",
     "record_clip",
@@ -133,11 +134,21 @@ def add_prompts(*, prompt_set: PromptSet, rows: Iterable[PromptRow]) -> list[Pro
         if text not in known:
             fresh.setdefault(text, row)
     return Prompt.objects.bulk_create(
-        Prompt(
-            prompt_set=prompt_set, text=text, tags=list(row.tags), is_held_out=row.is_held_out
-        )
+        Prompt(prompt_set=prompt_set, text=text, tags=list(row.tags), is_held_out=row.is_held_out)
         for text, row in fresh.items()
     )
+
+
+@transaction.atomic
+def find_or_add_prompt(*, prompt_set_name: str, text: str, is_held_out: bool = False) -> Prompt:
+    """The prompt of this text in the named set; both are made if there was none."""
+    row = PromptRow(text=text, is_held_out=is_held_out)
+    prompt, _ = Prompt.objects.get_or_create(
+        prompt_set=add_prompt_set(name=prompt_set_name),
+        text=row.text.strip(),
+        defaults={"is_held_out": is_held_out},
+    )
+    return prompt
 
 
 def add_checkpoint(

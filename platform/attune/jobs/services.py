@@ -202,20 +202,14 @@ def reap_expired_jobs(*, now: datetime) -> Reaped:
         state=JobState.QUEUED, owner="", lease_until=None
     )
     if n_cancelled or n_failed or n_requeued:
-        log.warning(
-            "jobs_reaped", requeued=n_requeued, failed=n_failed, cancelled=n_cancelled
-        )
+        log.warning("jobs_reaped", requeued=n_requeued, failed=n_failed, cancelled=n_cancelled)
     woken = queues_with_idle_work(now=now)
     for queue in woken:
         transaction.on_commit(partial(wake_workers, queue))
-    return Reaped(
-        n_requeued=n_requeued, n_failed=n_failed, n_cancelled=n_cancelled, woken=woken
-    )
+    return Reaped(n_requeued=n_requeued, n_failed=n_failed, n_cancelled=n_cancelled, woken=woken)
 
 
-def _leave(
-    job: Job, owner: str, *, state: JobState, error: str, finished_at: datetime
-) -> bool:
+def _leave(job: Job, owner: str, *, state: JobState, error: str, finished_at: datetime) -> bool:
     left = Job.objects.filter(pk=job.pk, owner=owner, state=JobState.RUNNING).update(
         state=state, error=error, owner="", lease_until=None, finished_at=finished_at
     )

@@ -32,6 +32,4 @@ def find_rater(user: User | AnonymousUser) -> Rater | None:
 
 def has_consented(rater: Rater, version: str) -> bool:
     """True if the rater agreed to this version of the consent text and did not take it back."""
-    return Consent.objects.filter(
-        rater=rater, version=version, withdrawn_at__isnull=True
-    ).exists()
+    return Consent.objects.filter(rater=rater, version=version, withdrawn_at__isnull=True).exists()

@@ -20,7 +20,7 @@ class Side(models.TextChoices):
 
 
 class PairPurpose(models.TextChoices):
-    """TRAINING: one checkpoint twice (on-policy). JUDGING: across checkpoints. GOLD: known answer."""
+    """TRAINING: one checkpoint twice (on-policy). JUDGING: two checkpoints. GOLD: known answer."""
 
     TRAINING = "training", "training"
     JUDGING = "judging", "judging"

@@ -4,6 +4,7 @@ import uuid
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 
 from attune.catalog.models import Checkpoint, Clip, Population, Prompt, PromptSet
 from attune.raters.models import Rater
@@ -103,7 +104,7 @@ class Assignment(models.Model):
         max_length=16, choices=AssignmentState.choices, default=AssignmentState.OPEN
     )
     propensity = models.FloatField(help_text="Probability with which the chooser took this pair.")
-    handed_out_at = models.DateTimeField(auto_now_add=True)
+    handed_out_at = models.DateTimeField(default=timezone.now)
     lease_until = models.DateTimeField()
 
     class Meta:

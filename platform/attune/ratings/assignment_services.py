@@ -1,0 +1,202 @@
+"""Writes that hand pairs to raters.
+
+Order of locks on every path: rater, assignment, pair. SQLite has no row locks and needs none:
+its transactions begin IMMEDIATE, one writer at a time.
+"""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+
+from attune.catalog.draws import UniformSource
+from attune.catalog.models import Population
+from attune.raters.models import Rater
+from attune.ratings.choices import AssignmentState, Side
+from attune.ratings.errors import (
+    AssignmentNotFoundError,
+    PopulationError,
+    WithdrawnError,
+)
+from attune.ratings.models import Assignment, ClipReport, Pair, Study
+from attune.ratings.pairing import choose_pair, without_prompt
+from attune.ratings.selectors import (
+    TAKEN_STATES,
+    candidate_pairs,
+    find_last_prompt_id,
+    opponent_tallies,
+)
+
+log = structlog.get_logger(__name__)
+
+REMARK_CHARACTERS = 500
+EVEN = 0.5
+
+
+def assign_pair(
+    *, study: Study, rater: Rater, rng: UniformSource, now: datetime
+) -> Assignment | None:
+    """The rater's assignment in hand, with its lease renewed, or a new one.
+
+    None when the study is closed or has no pair for this rater now. A pair never has more
+    open and answered assignments than the study's overlap: the pair's row is locked and its
+    places are counted again before one is taken. Each try is a transaction of its own, so
+    that no two pairs are ever locked at once.
+    """
+    full: list[int] = []
+    while True:
+        with transaction.atomic():
+            locked = lock_rater(rater)
+            check_population(study, locked)
+            expire_assignments(study=study, now=now)
+            assignment = _renew_open_assignment(study, locked, now)
+            if assignment is not None:
+                return assignment
+            if not Study.objects.filter(pk=study.pk, is_open=True).exists():
+                return None
+            candidates = candidate_pairs(study=study, rater=locked, excluded=full)
+            if not candidates:
+                return None
+            last = find_last_prompt_id(study=study, rater=locked)
+            candidates = without_prompt(candidates, last)
+            tallies = opponent_tallies(population=study.population, candidates=candidates)
+            chosen = choose_pair(candidates, tallies, rng)
+            pair_id = candidates[chosen.index].pair_id
+            if has_free_place(pair_id, overlap=study.overlap):
+                return _hand_out(
+                    study,
+                    locked,
+                    pair_id,
+                    propensity=chosen.propensity,
+                    is_swapped=rng.random() < EVEN,
+                    now=now,
+                )
+        full.append(pair_id)
+
+
+@transaction.atomic
+def expire_assignments(*, study: Study, now: datetime) -> int:
+    """How many assignments of the study lost their place because their lease ran out.
+
+    One that is being answered at this moment is locked and therefore left alone.
+    """
+    stale = (
+        Assignment.objects.select_for_update(skip_locked=True, of=("self",))
+        .filter(pair__study=study, state=AssignmentState.OPEN, lease_until__lt=now)
+        .order_by("pk")
+    )
+    return Assignment.objects.filter(
+        pk__in=[assignment.pk for assignment in stale], state=AssignmentState.OPEN
+    ).update(state=AssignmentState.EXPIRED)
+
+
+@transaction.atomic
+def report_clip(
+    *, rater: Rater, assignment_id: UUID, side: Side | str, remark: str, now: datetime
+) -> ClipReport:
+    """The rater's report; the pair is withdrawn and an unanswered assignment is skipped.
+
+    A report of the same side of the same assignment is stored once.
+    """
+    lock_rater(rater)
+    assignment = lock_assignment(rater, assignment_id)
+    report, is_new = ClipReport.objects.get_or_create(
+        assignment=assignment, side=Side(side), defaults={"remark": remark[:REMARK_CHARACTERS]}
+    )
+    Assignment.objects.filter(
+        pk=assignment.pk, state__in=[AssignmentState.OPEN, AssignmentState.EXPIRED]
+    ).update(state=AssignmentState.SKIPPED)
+    Pair.objects.filter(pk=assignment.pair_id).update(is_withdrawn=True)
+    if is_new:
+        log.warning("clip_reported", pair=assignment.pair_id, side=report.side, at=now.isoformat())
+    return report
+
+
+def check_population(study: Study, rater: Rater) -> None:
+    """Raise unless the rater belongs to the population whose ratings the study collects."""
+    if rater.withdrawn_at is not None:
+        raise WithdrawnError(pseudonym=rater.pseudonym)
+    if (study.population == Population.REHEARSAL) != rater.is_simulated:
+        raise PopulationError(
+            study=study.slug, population=study.population, is_simulated=rater.is_simulated
+        )
+
+
+def lock_rater(rater: Rater) -> Rater:
+    """The fresh row, locked until the transaction ends: one rater does one thing at a time."""
+    return Rater.objects.select_for_update(no_key=True).get(pk=rater.pk)
+
+
+def lock_assignment(rater: Rater, assignment_id: UUID) -> Assignment:
+    """The rater's own assignment, locked; AssignmentNotFoundError if it is not theirs."""
+    assignment = (
+        Assignment.objects.select_for_update(of=("self",))
+        .select_related("pair__study", "pair__first_clip", "pair__second_clip", "pair__prompt")
+        .filter(pk=assignment_id, rater=rater)
+        .first()
+    )
+    if assignment is None:
+        raise AssignmentNotFoundError(assignment_id=assignment_id)
+    return assignment
+
+
+def has_free_place(pair_id: int, *, overlap: int, besides: UUID | None = None) -> bool:
+    """True if the pair, now locked, may take one more rater than those who hold a place.
+
+    An open assignment holds its place until it is marked expired, however old its lease is:
+    its answer may be on the way.
+    """
+    pair = Pair.objects.select_for_update(no_key=True).get(pk=pair_id)
+    if pair.is_withdrawn and besides is None:
+        return False
+    held = pair.assignments.filter(state__in=TAKEN_STATES, is_repeat=False)
+    if besides is not None:
+        held = held.exclude(pk=besides)
+    return held.count() < overlap
+
+
+def _renew_open_assignment(study: Study, rater: Rater, now: datetime) -> Assignment | None:
+    assignment = (
+        Assignment.objects.select_related(
+            "rater", "pair__study", "pair__prompt", "pair__first_clip", "pair__second_clip"
+        )
+        .filter(rater=rater, pair__study=study, state=AssignmentState.OPEN)
+        .order_by("handed_out_at")
+        .first()
+    )
+    if assignment is not None:
+        assignment.lease_until = now + timedelta(seconds=study.assignment_lease_s)
+        assignment.save(update_fields=["lease_until"])
+    return assignment
+
+
+def _hand_out(
+    study: Study,
+    rater: Rater,
+    pair_id: int,
+    *,
+    propensity: float,
+    is_swapped: bool,
+    now: datetime,
+) -> Assignment:
+    """A new assignment, or the one that this rater let expire, as it was, with a new lease."""
+    lease_until = now + timedelta(seconds=study.assignment_lease_s)
+    assignment, is_new = Assignment.objects.get_or_create(
+        rater=rater,
+        pair_id=pair_id,
+        is_repeat=False,
+        defaults={
+            "is_swapped": is_swapped,
+            "propensity": propensity,
+            "handed_out_at": now,
+            "lease_until": lease_until,
+        },
+    )
+    if not is_new:
+        assignment.state = AssignmentState.OPEN
+        assignment.lease_until = lease_until
+        assignment.propensity = propensity
+        assignment.save(update_fields=["state", "lease_until", "propensity"])
+    log.info("pair_assigned", assignment=str(assignment.pk), pair=pair_id, is_new=is_new)
+    return assignment

@@ -1,0 +1,98 @@
+"""What can go wrong with studies, pairs, assignments and answers."""
+
+from uuid import UUID
+
+
+class RatingError(Exception):
+    """Base of everything this app refuses."""
+
+
+class StudyError(RatingError):
+    """A study whose settings are not allowed."""
+
+    def __init__(self, message: str, *, slug: str) -> None:
+        super().__init__(message)
+        self.slug = slug
+
+
+class PairingError(RatingError):
+    """Pairs that cannot be made for a study."""
+
+    def __init__(self, message: str, *, study: str) -> None:
+        super().__init__(message)
+        self.study = study
+
+
+class PopulationError(RatingError):
+    """A simulated rater in a study for people, or a person in a rehearsal."""
+
+    def __init__(self, *, study: str, population: str, is_simulated: bool) -> None:
+        kind = "a simulated rater" if is_simulated else "a person"
+        super().__init__(f"study {study!r} is for {population}: {kind} has no part in it")
+        self.study = study
+        self.population = population
+        self.is_simulated = is_simulated
+
+
+class WithdrawnError(RatingError):
+    """A rater who has withdrawn gets no pair and gives no answer."""
+
+    def __init__(self, *, pseudonym: UUID) -> None:
+        super().__init__(f"rater {pseudonym} has withdrawn")
+        self.pseudonym = pseudonym
+
+
+class AssignmentError(RatingError):
+    """An assignment that cannot be answered."""
+
+    def __init__(self, message: str, *, assignment_id: UUID) -> None:
+        super().__init__(message)
+        self.assignment_id = assignment_id
+
+
+class AssignmentNotFoundError(AssignmentError):
+    """There is no such assignment, or it is another rater's."""
+
+    def __init__(self, *, assignment_id: UUID) -> None:
+        super().__init__(f"you have no assignment {assignment_id}", assignment_id=assignment_id)
+
+
+class AssignmentClosedError(AssignmentError):
+    """The assignment was answered, skipped, or left until another took its place."""
+
+
+class AnswerError(RatingError):
+    """A choice or strength that does not exist, or that do not go together."""
+
+
+class ListeningError(RatingError):
+    """What was heard is not enough, or cannot be. Seconds are None where they do not apply."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        side: str | None = None,
+        heard_s: float | None = None,
+        needed_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.side = side
+        self.heard_s = heard_s
+        self.needed_s = needed_s
+
+
+class RatingNotFoundError(RatingError):
+    """There is no such rating, or it is another rater's."""
+
+    def __init__(self, *, rating_id: int) -> None:
+        super().__init__(f"you have no rating {rating_id}")
+        self.rating_id = rating_id
+
+
+class RatingFrozenError(RatingError):
+    """A round has used the rating: it cannot be changed any more."""
+
+    def __init__(self, *, rating_id: int) -> None:
+        super().__init__(f"rating {rating_id} is part of a round and cannot be changed")
+        self.rating_id = rating_id

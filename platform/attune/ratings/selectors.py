@@ -1,0 +1,265 @@
+"""Reads of studies, pairs and assignments that follow a rule."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.core import signing
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+
+from attune.catalog.models import Clip, Population
+from attune.raters.models import Rater
+from attune.ratings.choices import AssignmentState, Choice, PairPurpose, Side
+from attune.ratings.levels import Level, pair_gains_db
+from attune.ratings.models import Assignment, Rating, Study
+from attune.ratings.pairing import Candidate, Opponents, Tally
+from attune.ratings.sessions import count_session
+
+AUDIO_SALT = "audio"
+CANDIDATE_LIMIT = 256
+TAKEN_STATES = (AssignmentState.OPEN, AssignmentState.ANSWERED)
+
+
+@dataclass(frozen=True)
+class SideView:
+    """One side as a rater's page knows it: a signed address, a length, a gain, an outline."""
+
+    url_token: str
+    duration_s: float
+    gain_db: float
+    peaks: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class AssignmentView:
+    """All that a rater may know of an assignment. No checkpoint, clip, seed or round."""
+
+    id: UUID
+    prompt: str
+    question: str
+    minimum_listening_s: float
+    expires_at: datetime
+    n_done: int
+    n_target: int
+    a: SideView
+    b: SideView
+
+
+@dataclass(frozen=True)
+class StudyCounts:
+    """Pairs of a study by state, and its ratings. Withdrawn pairs count under their own name."""
+
+    n_pending: int
+    n_ready: int
+    n_rated: int
+    n_withdrawn: int
+    n_ratings: int
+
+    def as_mapping(self) -> dict[str, int]:
+        """The counts by the names the API gives them."""
+        return {
+            "pending": self.n_pending,
+            "ready": self.n_ready,
+            "rated": self.n_rated,
+            "withdrawn": self.n_withdrawn,
+            "ratings": self.n_ratings,
+        }
+
+
+def open_studies(rater: Rater) -> QuerySet[Study]:
+    """Open studies of the rater's population, oldest first."""
+    population = Population.REHEARSAL if rater.is_simulated else Population.PEOPLE
+    return Study.objects.filter(is_open=True, population=population).order_by("pk")
+
+
+def find_current_study(rater: Rater) -> Study | None:
+    """The oldest open study of the rater's population."""
+    return open_studies(rater).first()
+
+
+def study_counts(studies: Iterable[Study]) -> dict[int, StudyCounts]:
+    """Study id -> how far it is. Ready pairs wait for their first rating."""
+    ids = [study.pk for study in studies]
+    kept = Q(pairs__is_withdrawn=False)
+    pairs = Study.objects.filter(pk__in=ids).annotate(
+        n_pending=Count("pairs", filter=kept & Q(pairs__is_ready=False)),
+        n_ready=Count("pairs", filter=kept & Q(pairs__is_ready=True, pairs__n_ratings=0)),
+        n_rated=Count("pairs", filter=Q(pairs__n_ratings__gt=0)),
+        n_withdrawn=Count("pairs", filter=Q(pairs__is_withdrawn=True)),
+    )
+    ratings = dict(
+        Rating.objects.filter(pair__study__in=ids)
+        .values_list("pair__study")
+        .annotate(n=Count("pk"))
+        .values_list("pair__study", "n")
+    )
+    columns = ("n_pending", "n_ready", "n_rated", "n_withdrawn")
+    return {
+        pk: StudyCounts(*counts, n_ratings=ratings.get(pk, 0))
+        for pk, *counts in pairs.values_list("pk", *columns)
+    }
+
+
+def candidate_pairs(*, study: Study, rater: Rater, excluded: Sequence[int] = ()) -> list[Candidate]:
+    """Pairs that the rater may be given now, oldest first, at most 256.
+
+    Ready, below the study's overlap, and neither answered nor skipped by this rater; one
+    that the rater left until its lease ran out may come again.
+    """
+    had = Assignment.objects.filter(
+        pair=OuterRef("pk"),
+        rater=rater,
+        state__in=[AssignmentState.ANSWERED, AssignmentState.SKIPPED],
+    )
+    rows = (
+        study.pairs.filter(is_ready=True, is_withdrawn=False, n_ratings__lt=study.overlap)
+        .exclude(pk__in=excluded)
+        .filter(~Exists(had))
+        .annotate(
+            n_taken=Count(
+                "assignments",
+                filter=Q(assignments__state__in=TAKEN_STATES, assignments__is_repeat=False),
+            )
+        )
+        .filter(n_taken__lt=study.overlap)
+        .order_by("pk")
+    )
+    fields = ("pk", "prompt_id", "purpose", "first_checkpoint_id", "second_checkpoint_id")
+    return [
+        Candidate(
+            pair_id=pk,
+            prompt_id=prompt_id,
+            purpose=PairPurpose(purpose),
+            opponents=(min(first, second), max(first, second)),
+            n_taken=n_taken,
+        )
+        for pk, prompt_id, purpose, first, second, n_taken in rows.values_list(*fields, "n_taken")[
+            :CANDIDATE_LIMIT
+        ]
+    ]
+
+
+def opponent_tallies(*, population: str, candidates: Sequence[Candidate]) -> dict[Opponents, Tally]:
+    """What was said so far about each two checkpoints that a judging candidate sets apart."""
+    opponents = {
+        candidate.opponents for candidate in candidates if candidate.purpose == PairPurpose.JUDGING
+    }
+    if not opponents:
+        return {}
+    ids = {checkpoint_id for both in opponents for checkpoint_id in both}
+    a_wins, b_wins = Q(choice=Choice.A), Q(choice=Choice.B)
+    swapped = Q(assignment__is_swapped=True)
+    rows = (
+        Rating.objects.filter(
+            pair__purpose=PairPurpose.JUDGING,
+            pair__study__population=population,
+            pair__first_checkpoint__in=ids,
+            pair__second_checkpoint__in=ids,
+        )
+        .values_list("pair__first_checkpoint", "pair__second_checkpoint")
+        .annotate(
+            n_first=Count("pk", filter=(a_wins & ~swapped) | (b_wins & swapped)),
+            n_second=Count("pk", filter=(b_wins & ~swapped) | (a_wins & swapped)),
+            n_ties=Count("pk", filter=Q(choice=Choice.TIE)),
+        )
+    )
+    tallies: dict[Opponents, Tally] = {}
+    for first, second, n_first, n_second, n_ties in rows:
+        key, wins = ((first, second), (n_first, n_second))
+        if first > second:
+            key, wins = (second, first), (n_second, n_first)
+        known = tallies.get(key, Tally())
+        tallies[key] = Tally(
+            known.n_first + wins[0], known.n_second + wins[1], known.n_ties + n_ties
+        )
+    return tallies
+
+
+def find_last_prompt_id(*, study: Study, rater: Rater) -> int | None:
+    """The prompt of the pair that the rater was given last in this study."""
+    return (
+        Assignment.objects.filter(rater=rater, pair__study=study)
+        .order_by("-handed_out_at", "-lease_until")
+        .values_list("pair__prompt_id", flat=True)
+        .first()
+    )
+
+
+def count_waiting_pairs(study: Study) -> int:
+    """Pairs, ready or pending, that have no rating and that nobody is rating now."""
+    taken = Assignment.objects.filter(pair=OuterRef("pk"), state=AssignmentState.OPEN)
+    return study.pairs.filter(is_withdrawn=False, n_ratings=0).filter(~Exists(taken)).count()
+
+
+def side_clip(assignment: Assignment, side: Side) -> Clip:
+    """The clip that the assignment played on a side."""
+    is_first = (side == Side.A) != assignment.is_swapped
+    return assignment.pair.first_clip if is_first else assignment.pair.second_clip
+
+
+def sign_side(assignment: Assignment, side: Side) -> str:
+    """A signed, dated token that stands for one side of an assignment."""
+    return signing.dumps({"a": str(assignment.pk), "s": side.value}, salt=AUDIO_SALT)
+
+
+def find_assignment_side(token: str, *, max_age_s: float) -> tuple[Assignment, Side] | None:
+    """What a token of `sign_side` stands for; None if it is forged, too old or unknown."""
+    try:
+        content = signing.loads(token, salt=AUDIO_SALT, max_age=max_age_s)
+        assignment_id, side = UUID(content["a"]), Side(content["s"])
+    except (signing.BadSignature, KeyError, TypeError, ValueError):
+        return None
+    assignment = (
+        Assignment.objects.select_related("rater", "pair__first_clip", "pair__second_clip")
+        .filter(pk=assignment_id)
+        .first()
+    )
+    return (assignment, side) if assignment else None
+
+
+def get_assignment_view(assignment: Assignment, *, now: datetime | None = None) -> AssignmentView:
+    """What the rater's page shows. `now` is the lease's start unless given."""
+    study = assignment.pair.study
+    clips = {side: side_clip(assignment, side) for side in Side}
+    gains = pair_gains_db(_level(clips[Side.A]), _level(clips[Side.B]))
+    answered_at = (
+        Rating.objects.filter(rater=assignment.rater, pair__study=study)
+        .order_by("-created_at")
+        .values_list("created_at", flat=True)[: study.pairs_per_session]
+    )
+    views = {
+        side: SideView(
+            url_token=sign_side(assignment, side),
+            duration_s=clips[side].duration_s or 0.0,
+            gain_db=round(gain_db, 2),
+            peaks=tuple(clips[side].peaks),
+        )
+        for side, gain_db in zip(Side, gains, strict=True)
+    }
+    return AssignmentView(
+        id=assignment.pk,
+        prompt=assignment.pair.prompt.text,
+        question=study.question,
+        minimum_listening_s=study.minimum_listening_s,
+        expires_at=assignment.lease_until,
+        n_done=count_session(answered_at, now or assignment.handed_out_at),
+        n_target=study.pairs_per_session,
+        a=views[Side.A],
+        b=views[Side.B],
+    )
+
+
+def _level(clip: Clip) -> Level:
+    return Level(loudness_lufs=clip.loudness_lufs, gain_db=clip.gain_db or 0.0)
+
+
+def prompt_usage(study: Study, *, is_held_out: bool) -> dict[int, int]:
+    """Prompt id -> pairs of this study it has, for the prompts in use of one kind."""
+    rows = (
+        study.prompt_set.prompts.filter(is_active=True, is_held_out=is_held_out)
+        .annotate(n_pairs=Count("pairs", filter=Q(pairs__study=study, pairs__is_withdrawn=False)))
+        .order_by("pk")
+        .values_list("pk", "n_pairs")
+    )
+    return dict(rows)

@@ -1,0 +1,133 @@
+"""Writes about studies; the writes about pairs, assignments and ratings have their modules."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from django.core.exceptions import ValidationError
+
+from attune.catalog.models import Population, PromptSet
+from attune.ratings.assignment_services import (
+    assign_pair,
+    expire_assignments,
+    report_clip,
+)
+from attune.ratings.errors import StudyError
+from attune.ratings.models import Study
+from attune.ratings.pair_services import fill_pool, mark_ready_pairs, request_pairs
+from attune.ratings.rating_services import change_rating, record_rating
+
+__all__ = [
+    "assign_pair",
+    "change_rating",
+    "close_study",
+    "create_study",
+    "expire_assignments",
+    "fill_pool",
+    "mark_ready_pairs",
+    "open_study",
+    "record_rating",
+    "report_clip",
+    "request_pairs",
+    "update_study",
+]
+
+log = structlog.get_logger(__name__)
+
+CHANGEABLE_FIELDS = frozenset(
+    {
+        "name",
+        "question",
+        "clip_duration_s",
+        "minimum_listening_s",
+        "overlap",
+        "pairs_per_session",
+        "assignment_lease_s",
+        "pool_target",
+        "judging_share",
+        "sampling",
+        "gate",
+        "is_open",
+    }
+)
+
+
+def create_study(
+    *,
+    slug: str,
+    name: str,
+    population: Population | str,
+    prompt_set: PromptSet,
+    question: str = "Which do you prefer?",
+    clip_duration_s: float = 10.0,
+    minimum_listening_s: float = 5.0,
+    overlap: int = 1,
+    pairs_per_session: int = 40,
+    assignment_lease_s: int = 900,
+    pool_target: int = 0,
+    judging_share: float = 0.3,
+    sampling: Mapping[str, Any] | None = None,
+    gate: Mapping[str, Any] | None = None,
+    is_open: bool = True,
+) -> Study:
+    """The new study. StudyError names each setting that is not allowed."""
+    study = Study(
+        slug=slug,
+        name=name,
+        population=str(population),
+        prompt_set=prompt_set,
+        question=question,
+        clip_duration_s=clip_duration_s,
+        minimum_listening_s=minimum_listening_s,
+        overlap=overlap,
+        pairs_per_session=pairs_per_session,
+        assignment_lease_s=assignment_lease_s,
+        pool_target=pool_target,
+        judging_share=judging_share,
+        sampling=dict(sampling or {}),
+        gate=dict(gate or {}),
+        is_open=is_open,
+    )
+    _check(study)
+    study.save()
+    log.info("study_created", study=slug, population=study.population)
+    return study
+
+
+def update_study(*, study: Study, **fields: Any) -> Study:
+    """The study with the given settings changed. What it asks of whom cannot change."""
+    unknown = set(fields) - CHANGEABLE_FIELDS
+    if unknown:
+        raise StudyError(
+            f"study {study.slug!r}: {', '.join(sorted(unknown))} cannot be changed, "
+            f"only {', '.join(sorted(CHANGEABLE_FIELDS))}",
+            slug=study.slug,
+        )
+    for name, value in fields.items():
+        setattr(study, name, value)
+    _check(study)
+    study.save(update_fields=sorted(fields))
+    log.info("study_changed", study=study.slug, fields=sorted(fields))
+    return study
+
+
+def open_study(*, study: Study) -> None:
+    """Hand out pairs of this study."""
+    Study.objects.filter(pk=study.pk).update(is_open=True)
+    log.info("study_opened", study=study.slug)
+
+
+def close_study(*, study: Study) -> None:
+    """Hand out no more pairs of this study; assignments in hand can still be answered."""
+    Study.objects.filter(pk=study.pk).update(is_open=False)
+    log.info("study_closed", study=study.slug)
+
+
+def _check(study: Study) -> None:
+    try:
+        study.full_clean()
+    except ValidationError as exc:
+        found = "; ".join(
+            f"{field}: {' '.join(messages)}" for field, messages in exc.message_dict.items()
+        )
+        raise StudyError(f"study {study.slug!r}: {found}", slug=study.slug) from exc

@@ -1,0 +1,163 @@
+"""Rows for tests, made by the real services where there is one."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from attune.catalog.models import (
+    Checkpoint,
+    Clip,
+    ClipStatus,
+    Population,
+    Prompt,
+    PromptSet,
+    RotationRole,
+)
+from attune.catalog.services import (
+    PromptRow,
+    add_prompt_set,
+    add_prompts,
+    enter_rotation,
+)
+from attune.ratings.choices import PairPurpose
+from attune.ratings.models import Pair, Study
+from attune.ratings.services import create_study
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+_numbers = itertools.count(1)
+
+
+def later(seconds: float) -> datetime:
+    """The test's now, so many seconds on."""
+    return NOW + timedelta(seconds=seconds)
+
+
+def write_checkpoint(
+    folder: Path,
+    *,
+    name: str,
+    kind: str = "full",
+    parent: Checkpoint | None = None,
+    content: str = "",
+) -> Path:
+    """A checkpoint folder with one file and a card that tells the truth about it."""
+    folder.mkdir(parents=True)
+    weights = (content or name).encode()
+    (folder / "lm.safetensors").write_bytes(weights)
+    card = {
+        "format": 1,
+        "name": name,
+        "kind": kind,
+        "family": "starter",
+        "parent": parent.name if parent else None,
+        "parent_hash": parent.content_hash if parent else None,
+        "files": {"lm.safetensors": hashlib.sha256(weights).hexdigest()},
+    }
+    (folder / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+def make_checkpoint(name: str = "", *, parent: Checkpoint | None = None) -> Checkpoint:
+    """A registered checkpoint without a folder."""
+    name = name or f"checkpoint {next(_numbers)}"
+    return Checkpoint.objects.create(
+        name=name,
+        kind="adapter" if parent else "full",
+        family="starter",
+        parent=parent,
+        folder=name,
+        content_hash=hashlib.sha256(name.encode()).hexdigest(),
+        is_simulated=parent is not None and parent.is_simulated,
+    )
+
+
+def make_anchor(*, population: str = Population.PEOPLE) -> Checkpoint:
+    """A checkpoint that anchors a population's rotation."""
+    checkpoint = make_checkpoint()
+    enter_rotation(
+        checkpoint=checkpoint,
+        population=population,
+        role=RotationRole.ANCHOR,
+        share=1.0,
+        reason="the first checkpoint",
+    )
+    return checkpoint
+
+
+def make_prompts(n: int = 3, *, n_held_out: int = 0) -> PromptSet:
+    """A prompt set of n training prompts and some held-out ones."""
+    prompt_set = add_prompt_set(name=f"prompts {next(_numbers)}")
+    rows = [PromptRow(text=f"a slow waltz, take {index}") for index in range(n)]
+    rows += [PromptRow(text=f"a march, take {i}", is_held_out=True) for i in range(n_held_out)]
+    add_prompts(prompt_set=prompt_set, rows=rows)
+    return prompt_set
+
+
+def make_study(
+    *,
+    population: str = Population.PEOPLE,
+    prompt_set: PromptSet | None = None,
+    overlap: int = 1,
+    minimum_listening_s: float = 0.0,
+    pool_target: int = 0,
+    judging_share: float = 0.3,
+) -> Study:
+    """An open study with clips of two seconds."""
+    slug = f"study-{next(_numbers)}"
+    return create_study(
+        slug=slug,
+        name=slug,
+        population=population,
+        prompt_set=prompt_set or make_prompts(),
+        clip_duration_s=2.0,
+        minimum_listening_s=minimum_listening_s,
+        overlap=overlap,
+        pool_target=pool_target,
+        judging_share=judging_share,
+    )
+
+
+def make_clip(prompt: Prompt, checkpoint: Checkpoint) -> Clip:
+    """A clip of two seconds that can be heard, though its files do not exist."""
+    number = next(_numbers)
+    return Clip.objects.create(
+        prompt=prompt,
+        checkpoint=checkpoint,
+        status=ClipStatus.READY,
+        requested_duration_s=2.0,
+        seed=number,
+        codes_path=f"clips/{number}.npy",
+        codes_sha256="0" * 64,
+        audio_path=f"clips/{number}.wav",
+        audio_sha256="0" * 64,
+        duration_s=2.0,
+        sample_rate_hz=16_000,
+        loudness_lufs=-20.0,
+        gain_db=-3.0,
+    )
+
+
+def make_pair(
+    study: Study,
+    *,
+    prompt: Prompt | None = None,
+    checkpoints: Sequence[Checkpoint] = (),
+) -> Pair:
+    """A ready pair: of one checkpoint for training, of two for judging."""
+    first, second = (*checkpoints, *checkpoints)[:2] if checkpoints else (make_checkpoint(),) * 2
+    prompt = prompt or study.prompt_set.prompts.order_by("pk").first()
+    assert prompt is not None
+    return Pair.objects.create(
+        study=study,
+        prompt=prompt,
+        purpose=PairPurpose.TRAINING if first == second else PairPurpose.JUDGING,
+        first_clip=make_clip(prompt, first),
+        second_clip=make_clip(prompt, second),
+        first_checkpoint=first,
+        second_checkpoint=second,
+        is_ready=True,
+    )
