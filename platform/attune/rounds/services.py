@@ -1,6 +1,7 @@
 """Writes of rounds: freeze, start, log, publish, judge, end."""
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -50,6 +51,8 @@ from attune.rounds.selectors import (
     has_entered_rotation,
     rating_rows,
 )
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
 @transaction.atomic
@@ -140,9 +143,12 @@ def _free_name(study: Study, method: str) -> str:
 
 
 def _check_name(name: str) -> str:
-    longest = Round._meta.get_field("name").max_length
-    if not name.strip() or len(name) > (longest or 0):
-        raise RoundError(f"a round's name has 1 to {longest} characters, got {len(name)}")
+    """The name, which also names the checkpoint and its folder."""
+    if NAME_PATTERN.fullmatch(name) is None:
+        raise RoundError(
+            "a round's name has 1 to 120 letters, digits, dots, hyphens and underscores and "
+            f"starts with a letter or digit, got {name!r}"
+        )
     if _is_taken(name):
         raise RoundError(f"the name {name!r} is taken by a round or a checkpoint")
     return name
@@ -319,17 +325,21 @@ def cancel_round(*, round: Round, actor: User | None, now: datetime | None = Non
     """
     now = now or timezone.now()
     by = f" by {actor.get_username()}" if actor is not None else ""
-    changed = Round.objects.filter(pk=round.pk, state__in=RUNNING_STATES).update(
-        state=RoundState.CANCELLED,
-        outcome=f"Cancelled{by}; no checkpoint entered rotation.",
-        finished_at=now,
-    )
-    round.refresh_from_db()
-    if changed != 1:
+    if not _end_as_cancelled(round, by=by, now=now):
         raise RoundStateError(f"round {round.name} is {round.get_state_display()} already")
     if round.job is not None:
         request_job_cancel(job=round.job, now=now)
     return round
+
+
+def _end_as_cancelled(round: Round, *, by: str, now: datetime | None) -> bool:
+    changed = Round.objects.filter(pk=round.pk, state__in=RUNNING_STATES).update(
+        state=RoundState.CANCELLED,
+        outcome=f"Cancelled{by}; no checkpoint entered rotation.",
+        finished_at=now or timezone.now(),
+    )
+    round.refresh_from_db()
+    return changed == 1
 
 
 def close_abandoned_rounds(*, now: datetime | None = None) -> int:
@@ -341,8 +351,11 @@ def close_abandoned_rounds(*, now: datetime | None = None) -> int:
     )
     for round in abandoned.select_related("job"):
         job = round.job
-        error = (job.error if job is not None else "") or "its job ended without finishing it"
-        n_closed += fail_round(round=round, error=error, now=now)
+        if job is not None and job.state == JobState.CANCELLED:
+            n_closed += _end_as_cancelled(round, by="", now=now)
+        else:
+            error = (job.error if job is not None else "") or "its job ended without finishing it"
+            n_closed += fail_round(round=round, error=error, now=now)
     return n_closed
 
 

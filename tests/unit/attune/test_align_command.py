@@ -145,7 +145,7 @@ def test_waiting_prints_steps_checkpoint_checks_and_the_way_into_rotation(
 ) -> None:
     world.rate_pairs([Choice.A] * 8)
     worker = Worker(train, log_the_end, publish(world.folder), judge())
-    monkeypatch.setattr(align.time, "sleep", worker)
+    monkeypatch.setattr("time.sleep", worker)
     printed = run("--wait")
     lines = [line.strip() for line in printed.splitlines()]
     expected = [
@@ -168,7 +168,7 @@ def test_a_gate_that_fails_ends_with_code_5_and_its_reason(
 ) -> None:
     world.rate_pairs([Choice.A] * 8)
     worker = Worker(train, publish(world.folder), judge(silence=0.5))
-    monkeypatch.setattr(align.time, "sleep", worker)
+    monkeypatch.setattr("time.sleep", worker)
     with pytest.raises(CommandError, match="silence: share of silent clips") as caught:
         run("--wait")
     assert caught.value.returncode == 5
@@ -179,11 +179,11 @@ def test_a_failed_round_ends_with_code_3_and_a_cancelled_one_with_4(
 ) -> None:
     world.rate_pairs([Choice.A] * 8)
     fail = Worker(train, lambda round: fail_round(round=round, error="out of memory"))
-    monkeypatch.setattr(align.time, "sleep", fail)
+    monkeypatch.setattr("time.sleep", fail)
     with pytest.raises(CommandError, match="out of memory") as failed:
         run("--wait")
     cancel = Worker(train, lambda round: cancel_round(round=round, actor=None))
-    monkeypatch.setattr(align.time, "sleep", cancel)
+    monkeypatch.setattr("time.sleep", cancel)
     with pytest.raises(CommandError, match="Cancelled") as cancelled:
         run("--wait")
     assert (failed.value.returncode, cancelled.value.returncode) == (3, 4)
@@ -196,7 +196,7 @@ def test_ctrl_c_leaves_the_round_running_and_says_so(
         raise KeyboardInterrupt
 
     world.rate_pairs([Choice.A] * 8)
-    monkeypatch.setattr(align.time, "sleep", Worker(train, interrupt))
+    monkeypatch.setattr("time.sleep", Worker(train, interrupt))
     with pytest.raises(CommandError, match="goes on") as caught:
         run("--wait")
     assert caught.value.returncode == 130

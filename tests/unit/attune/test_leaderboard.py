@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_wins_belong_to_the_clip_that_was_heard_whatever_its_side_and_place(
 
 
 def test_all_answers_are_counted_in_one_query(
-    world: RatedStudy, aligned: Checkpoint, django_assert_num_queries: type
+    world: RatedStudy, aligned: Checkpoint, django_assert_num_queries: Any
 ) -> None:
     judge(world, world.base, aligned, wins=3, losses=1)
     world.rate(world.add_pair(world.base, aligned), Choice.A, rater=1)
@@ -120,10 +121,10 @@ def test_a_refresh_twice_gives_the_same_rows(world: RatedStudy, aligned: Checkpo
     judge(world, aligned, world.base, wins=8, losses=4)
     now = timezone.now()
 
-    def rows() -> list[list[dict[str, object]]]:
+    def rows() -> list[dict[str, Any]]:
         refresh_leaderboard(population=PEOPLE, now=now, rng=np.random.default_rng(0))
-        found = [list(PairCount.objects.values()), list(standings(PEOPLE).values())]
-        return [[{k: v for k, v in row.items() if k != "id"} for row in part] for part in found]
+        found: list[Any] = [*PairCount.objects.values(), *standings(PEOPLE).values()]
+        return [{key: value for key, value in row.items() if key != "id"} for row in found]
 
     assert rows() == rows()
     assert Standing.objects.count() == 2

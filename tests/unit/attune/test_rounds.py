@@ -46,6 +46,7 @@ from attune.rounds.services import (
     fail_round,
     finish_gate,
     publish_checkpoint,
+    queue_gate,
     record_evaluation,
     record_round_metric,
     start_training,
@@ -171,6 +172,9 @@ def test_wrong_settings_and_methods_are_refused_before_anything_is_frozen(
         start(world, method="ppo")
     with pytest.raises(RoundError, match="'base' is taken"):
         start(world, name="base")
+    for name in ("", "../base", "a/b", ".hidden", "x" * 121):
+        with pytest.raises(RoundError, match="a round's name has 1 to 120 letters"):
+            start(world, name=name)
     assert not Rating.objects.filter(is_frozen=True).exists()
 
 
@@ -363,6 +367,27 @@ def test_a_round_whose_job_ended_without_it_is_closed_with_the_jobs_error(
     round.refresh_from_db()
     assert (round.state, round.error) == (RoundState.FAILED, "the worker was lost")
     assert close_abandoned_rounds() == 0
+
+
+def test_a_round_whose_job_was_cancelled_elsewhere_is_cancelled(world: RatedStudy) -> None:
+    world.rate_pairs([Choice.A] * 8)
+    round = start(world)
+    Job.objects.update(state=JobState.CANCELLED)
+    assert close_abandoned_rounds() == 1
+    round.refresh_from_db()
+    assert round.state == RoundState.CANCELLED
+
+
+def test_cancelling_reaches_the_job_of_the_gate(world: RatedStudy) -> None:
+    round = trained_round(world)
+    job = queue_gate(round=round)
+    round.refresh_from_db()
+    assert round.job == job
+    cancel_round(round=round, actor=None)
+    job.refresh_from_db()
+    assert (job.kind, job.state) == (JobKind.RUN_GATE, JobState.CANCELLED)
+    assert round.produced_checkpoint is not None, "what exists is kept"
+    assert not has_entered_rotation(round)
 
 
 # --- What comes out
