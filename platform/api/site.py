@@ -1,0 +1,32 @@
+"""The HTTP API: all routers under one version, documented by itself."""
+
+from ninja import NinjaAPI
+
+from api import checkpoints, clips, jobs, leaderboard, ratings, rotation, rounds, studies
+from api.access import EVERYONE, allow
+from api.errors import add_error_answers
+
+api = NinjaAPI(
+    title="Attune",
+    version="1",
+    description=(
+        "Rate blind pairs, request clips, align, and watch the rotation. Send a token as "
+        "`Authorization: Bearer <token>`, or be signed in and send the CSRF token."
+    ),
+    urls_namespace="api",
+    docs_url="docs",
+    openapi_url="openapi.json",
+    auth=allow(EVERYONE),
+)
+add_error_answers(api)
+for router in (
+    ratings.router,
+    clips.router,
+    checkpoints.router,
+    studies.router,
+    rounds.router,
+    rotation.router,
+    leaderboard.router,
+    jobs.router,
+):
+    api.add_router("", router)
