@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
 
 from attune.catalog.models import (
     Checkpoint,
@@ -48,8 +49,8 @@ _RATING_COLUMNS = (
     "pair__second_clip__status",
     "pair__first_clip__codes_path",
     "pair__second_clip__codes_path",
-    "pair__first_clip__header",
-    "pair__second_clip__header",
+    "first_header",
+    "second_header",
 )
 
 
@@ -131,10 +132,14 @@ def get_round_detail(round: Round) -> RoundDetail:
 
 def rating_rows(study: Study) -> list[RatingRow]:
     """Every rating of the study with the facts that decide whether it counts."""
-    found = Rating.objects.filter(pair__study=study).order_by("pk")
+    # Headers are only compared; as text they need no parsing.
+    found = Rating.objects.filter(pair__study=study).annotate(
+        first_header=Cast("pair__first_clip__header", TextField()),
+        second_header=Cast("pair__second_clip__header", TextField()),
+    )
     return [
         _rating_row(dict(zip(_RATING_COLUMNS, values, strict=True)))
-        for values in found.values_list(*_RATING_COLUMNS)
+        for values in found.order_by("pk").values_list(*_RATING_COLUMNS)
     ]
 
 
@@ -161,9 +166,7 @@ def _rating_row(values: Mapping[str, Any]) -> RatingRow:
         is_pair_withdrawn=values["pair__is_withdrawn"],
         is_prompt_held_out=values["pair__prompt__is_held_out"],
         has_ready_codes=all(status == ClipStatus.READY for status in statuses) and all(paths),
-        has_equal_headers=(
-            values["pair__first_clip__header"] == values["pair__second_clip__header"]
-        ),
+        has_equal_headers=values["first_header"] == values["second_header"],
     )
 
 

@@ -300,6 +300,13 @@ def test_ratings_of_the_other_population_never_enter(rehearsal: RatedStudy) -> N
     assert caught.value.counts["other_population"] == 8
 
 
+def test_a_pair_whose_clips_were_conditioned_differently_is_left_out(world: RatedStudy) -> None:
+    ratings = world.rate_pairs([Choice.A] * 9)
+    Clip.objects.filter(pk=ratings[0].pair.second_clip_id).update(header=[1, 2, 4])
+    round = start(world)
+    assert (round.counts["usable"], round.counts["unequal_header"]) == (8, 1)
+
+
 def test_a_withdrawn_rater_is_left_out_and_counted(world: RatedStudy) -> None:
     world.rate_pairs([Choice.A] * 8)
     world.rate(world.add_pair(), rater=1)
