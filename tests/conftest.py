@@ -1,8 +1,5 @@
 """Fixtures that every test shares: folders of its own, a database file, no broker."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 from django.conf import LazySettings
 from django.db import connections
@@ -34,14 +31,3 @@ def woken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> li
     if request.node.get_closest_marker("processes") is None:
         monkeypatch.setattr("attune.jobs.services.wake_workers", queues.append)
     return queues
-
-
-@pytest.fixture
-def checkpoint_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a checkpoint folder with a true card; see `tests.factories.write_checkpoint`."""
-    from tests.factories import write_checkpoint
-
-    def write(name: str = "tiny", **fields: str) -> Path:
-        return write_checkpoint(tmp_path / name, name=name, **fields)
-
-    return write

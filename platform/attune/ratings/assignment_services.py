@@ -35,9 +35,17 @@ EVEN = 0.5
 
 
 def assign_pair(
-    *, study: Study, rater: Rater, rng: UniformSource, now: datetime
+    *,
+    study: Study,
+    rater: Rater,
+    rng: UniformSource,
+    now: datetime,
+    after: UUID | None = None,
 ) -> Assignment | None:
-    """The rater's assignment in hand, with its lease renewed, or a new one.
+    """The rater's oldest assignment in hand, with its lease renewed, or a new one.
+
+    `after` fetches ahead: the assignment in hand of this id is passed over, so that a page can
+    load the next pair while this one is rated. A rater so never has more than two in hand.
 
     None when the study is closed or has no pair for this rater now. A pair never has more
     open and answered assignments than the study's overlap: the pair's row is locked and its
@@ -50,7 +58,7 @@ def assign_pair(
             locked = lock_rater(rater)
             check_population(study, locked)
             expire_assignments(study=study, now=now)
-            assignment = _renew_open_assignment(study, locked, now)
+            assignment = _renew_open_assignment(study, locked, now, after=after)
             if assignment is not None:
                 return assignment
             if not Study.objects.filter(pk=study.pk, is_open=True).exists():
@@ -156,15 +164,15 @@ def has_free_place(pair_id: int, *, overlap: int, besides: UUID | None = None) -
     return held.count() < overlap
 
 
-def _renew_open_assignment(study: Study, rater: Rater, now: datetime) -> Assignment | None:
-    assignment = (
-        Assignment.objects.select_related(
-            "rater", "pair__study", "pair__prompt", "pair__first_clip", "pair__second_clip"
-        )
-        .filter(rater=rater, pair__study=study, state=AssignmentState.OPEN)
-        .order_by("handed_out_at")
-        .first()
-    )
+def _renew_open_assignment(
+    study: Study, rater: Rater, now: datetime, *, after: UUID | None
+) -> Assignment | None:
+    in_hand = Assignment.objects.select_related(
+        "rater", "pair__study", "pair__prompt", "pair__first_clip", "pair__second_clip"
+    ).filter(rater=rater, pair__study=study, state=AssignmentState.OPEN)
+    if after is not None:
+        in_hand = in_hand.exclude(pk=after)
+    assignment = in_hand.order_by("handed_out_at").first()
     if assignment is not None:
         assignment.lease_until = now + timedelta(seconds=study.assignment_lease_s)
         assignment.save(update_fields=["lease_until"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.core import signing
@@ -94,23 +94,27 @@ def study_counts(studies: Iterable[Study]) -> dict[int, StudyCounts]:
         .annotate(n=Count("pk"))
         .values_list("pair__study", "n")
     )
-    columns = ("n_pending", "n_ready", "n_rated", "n_withdrawn")
+    columns = ("pk", "n_pending", "n_ready", "n_rated", "n_withdrawn")
     return {
-        pk: StudyCounts(*counts, n_ratings=ratings.get(pk, 0))
-        for pk, *counts in pairs.values_list("pk", *columns)
+        pk: StudyCounts(
+            n_pending=n_pending,
+            n_ready=n_ready,
+            n_rated=n_rated,
+            n_withdrawn=n_withdrawn,
+            n_ratings=ratings.get(pk, 0),
+        )
+        for pk, n_pending, n_ready, n_rated, n_withdrawn in pairs.values_list(*columns)
     }
 
 
 def candidate_pairs(*, study: Study, rater: Rater, excluded: Sequence[int] = ()) -> list[Candidate]:
     """Pairs that the rater may be given now, oldest first, at most 256.
 
-    Ready, below the study's overlap, and neither answered nor skipped by this rater; one
-    that the rater left until its lease ran out may come again.
+    Ready, below the study's overlap, and neither in hand, answered nor skipped by this rater;
+    one that the rater left until its lease ran out may come again.
     """
-    had = Assignment.objects.filter(
-        pair=OuterRef("pk"),
-        rater=rater,
-        state__in=[AssignmentState.ANSWERED, AssignmentState.SKIPPED],
+    had = Assignment.objects.filter(pair=OuterRef("pk"), rater=rater).exclude(
+        state=AssignmentState.EXPIRED
     )
     rows = (
         study.pairs.filter(is_ready=True, is_withdrawn=False, n_ratings__lt=study.overlap)
@@ -206,7 +210,7 @@ def sign_side(assignment: Assignment, side: Side) -> str:
 def find_assignment_side(token: str, *, max_age_s: float) -> tuple[Assignment, Side] | None:
     """What a token of `sign_side` stands for; None if it is forged, too old or unknown."""
     try:
-        content = signing.loads(token, salt=AUDIO_SALT, max_age=max_age_s)
+        content = signing.loads(token, salt=AUDIO_SALT, max_age=timedelta(seconds=max_age_s))
         assignment_id, side = UUID(content["a"]), Side(content["s"])
     except (signing.BadSignature, KeyError, TypeError, ValueError):
         return None

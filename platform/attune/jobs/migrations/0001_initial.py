@@ -4,38 +4,113 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Job',
+            name="Job",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('generate_clips', 'generate clips'), ('run_round', 'run a round'), ('run_gate', 'run the gate'), ('fill_pool', 'fill the pool of pairs'), ('refresh_leaderboard', 'refresh the leaderboard')], max_length=32)),
-                ('queue', models.CharField(choices=[('gpu', 'device'), ('default', 'default')], max_length=16)),
-                ('arguments', models.JSONField(default=dict)),
-                ('priority', models.SmallIntegerField(default=0)),
-                ('state', models.CharField(choices=[('queued', 'queued'), ('running', 'running'), ('done', 'done'), ('failed', 'failed'), ('cancelled', 'cancelled')], default='queued', max_length=16)),
-                ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('max_attempts', models.PositiveSmallIntegerField(default=3)),
-                ('owner', models.CharField(blank=True, default='', max_length=120)),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('heartbeat_at', models.DateTimeField(blank=True, null=True)),
-                ('not_before', models.DateTimeField(blank=True, null=True)),
-                ('is_cancel_requested', models.BooleanField(default=False)),
-                ('progress', models.JSONField(default=dict)),
-                ('error', models.TextField(blank=True, default='')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("generate_clips", "generate clips"),
+                            ("run_round", "run a round"),
+                            ("run_gate", "run the gate"),
+                            ("fill_pool", "fill the pool of pairs"),
+                            ("refresh_leaderboard", "refresh the leaderboard"),
+                        ],
+                        max_length=32,
+                    ),
+                ),
+                (
+                    "queue",
+                    models.CharField(
+                        choices=[("gpu", "device"), ("default", "default")], max_length=16
+                    ),
+                ),
+                ("arguments", models.JSONField(default=dict)),
+                ("priority", models.SmallIntegerField(default=0)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "queued"),
+                            ("running", "running"),
+                            ("done", "done"),
+                            ("failed", "failed"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        default="queued",
+                        max_length=16,
+                    ),
+                ),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("max_attempts", models.PositiveSmallIntegerField(default=3)),
+                ("owner", models.CharField(blank=True, default="", max_length=120)),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("heartbeat_at", models.DateTimeField(blank=True, null=True)),
+                ("not_before", models.DateTimeField(blank=True, null=True)),
+                ("is_cancel_requested", models.BooleanField(default=False)),
+                ("progress", models.JSONField(default=dict)),
+                ("error", models.TextField(blank=True, default="")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'indexes': [models.Index(fields=['state', 'queue', '-priority', 'id'], name='job_claim_order'), models.Index(fields=['state', 'lease_until'], name='job_expired_leases')],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('state', 'running'), _negated=True), models.Q(models.Q(('owner', ''), _negated=True), ('lease_until__isnull', False)), _connector='OR'), name='running_job_has_an_owner_and_a_lease'), models.CheckConstraint(condition=models.Q(('attempts__lte', models.F('max_attempts'))), name='job_attempts_stay_within_the_maximum'), models.CheckConstraint(condition=models.Q(('kind__in', ['generate_clips', 'run_round', 'run_gate', 'fill_pool', 'refresh_leaderboard'])), name='job_kind_is_known'), models.CheckConstraint(condition=models.Q(('state__in', ['queued', 'running', 'done', 'failed', 'cancelled'])), name='job_state_is_known')],
+                "indexes": [
+                    models.Index(
+                        fields=["state", "queue", "-priority", "id"], name="job_claim_order"
+                    ),
+                    models.Index(fields=["state", "lease_until"], name="job_expired_leases"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "running"), _negated=True),
+                            models.Q(
+                                models.Q(("owner", ""), _negated=True),
+                                ("lease_until__isnull", False),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="running_job_has_an_owner_and_a_lease",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("attempts__lte", models.F("max_attempts"))),
+                        name="job_attempts_stay_within_the_maximum",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "kind__in",
+                                [
+                                    "generate_clips",
+                                    "run_round",
+                                    "run_gate",
+                                    "fill_pool",
+                                    "refresh_leaderboard",
+                                ],
+                            )
+                        ),
+                        name="job_kind_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("state__in", ["queued", "running", "done", "failed", "cancelled"])
+                        ),
+                        name="job_state_is_known",
+                    ),
+                ],
             },
         ),
     ]

@@ -1,0 +1,34 @@
+"""`manage.py invite ROLE`: a link that lets one person in, once."""
+
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from attune.raters.models import Role
+from attune.raters.services import create_invitation
+
+LIFETIME_DAYS = 7
+
+
+class Command(BaseCommand):
+    """Prints nothing but the link."""
+
+    help = "Print a single-use link that makes an account in a role."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("role", choices=Role.values)
+        parser.add_argument("--base-url", default="", help="site address to put before the path")
+        parser.add_argument(
+            "--days", type=float, default=LIFETIME_DAYS, help=f"lifetime ({LIFETIME_DAYS})"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["days"] <= 0:
+            raise CommandError(f"--days {options['days']:g}: expected more than 0")
+        _, token = create_invitation(
+            role=options["role"], lifetime=timedelta(days=options["days"]), now=timezone.now()
+        )
+        self.stdout.write(f"{options['base_url'].rstrip('/')}/join/{token}")

@@ -1,0 +1,106 @@
+"""Studies to edit; pairs, assignments and ratings to look at: they are evidence."""
+
+from django.contrib import admin
+
+from attune.jobs.admin import EvidenceAdmin
+from attune.ratings.models import (
+    Assignment,
+    ClipReport,
+    ListeningEvent,
+    Pair,
+    Rating,
+    RatingRevision,
+    Study,
+)
+
+
+@admin.register(Study)
+class StudyAdmin(admin.ModelAdmin):
+    """What is asked of whom. Population, prompts and address stay as they were."""
+
+    list_display = (
+        "slug",
+        "population",
+        "prompt_set",
+        "overlap",
+        "minimum_listening_s",
+        "pool_target",
+        "is_open",
+    )
+    list_filter = ("population", "is_open")
+
+    def get_readonly_fields(self, request: object, obj: Study | None = None) -> tuple[str, ...]:
+        """A study that exists keeps what its ratings depend on."""
+        return ("slug", "population", "prompt_set") if obj else ()
+
+    def has_delete_permission(self, request: object, obj: object | None = None) -> bool:
+        """A study is closed, not deleted."""
+        return False
+
+
+@admin.register(Pair)
+class PairAdmin(EvidenceAdmin):
+    """Two clips of one prompt."""
+
+    list_display = (
+        "id",
+        "study",
+        "prompt",
+        "purpose",
+        "first_checkpoint",
+        "second_checkpoint",
+        "is_ready",
+        "is_withdrawn",
+        "n_ratings",
+    )
+    list_filter = ("study", "purpose", "is_ready", "is_withdrawn")
+    list_select_related = ("study", "prompt", "first_checkpoint", "second_checkpoint")
+    ordering = ("-id",)
+
+
+@admin.register(Assignment)
+class AssignmentAdmin(EvidenceAdmin):
+    """Pairs handed to raters."""
+
+    list_display = ("id", "pair", "rater", "state", "is_swapped", "propensity", "handed_out_at")
+    list_filter = ("state",)
+    ordering = ("-handed_out_at",)
+
+
+@admin.register(Rating)
+class RatingAdmin(EvidenceAdmin):
+    """Stored answers."""
+
+    list_display = (
+        "id",
+        "pair",
+        "rater",
+        "choice",
+        "strength",
+        "is_simulated",
+        "is_frozen",
+        "created_at",
+    )
+    list_filter = ("choice", "is_simulated", "is_frozen")
+    ordering = ("-id",)
+
+
+@admin.register(RatingRevision)
+class RatingRevisionAdmin(EvidenceAdmin):
+    """What ratings said before they were changed."""
+
+    list_display = ("rating", "choice", "strength", "replaced_at")
+
+
+@admin.register(ListeningEvent)
+class ListeningEventAdmin(EvidenceAdmin):
+    """What was heard."""
+
+    list_display = ("assignment", "side", "start_s", "end_s")
+
+
+@admin.register(ClipReport)
+class ClipReportAdmin(EvidenceAdmin):
+    """Clips that raters found broken."""
+
+    list_display = ("assignment", "side", "remark", "created_at")
