@@ -32,9 +32,11 @@ Strength = Annotated[int, Field(ge=1, le=3, description="1 slightly, 2 clearly, 
 
 
 class AssignmentRequest(Request):
-    """Which study to rate for; any open one when left out."""
+    """Which study to rate for; any open one when left out. `after` is the assignment being
+    rated now: the answer is then the one after it, for a page that loads ahead."""
 
     study: str | None = None
+    after: UUID | None = None
 
 
 class SideAnswer(Schema):
@@ -111,9 +113,10 @@ def create_assignment(
 ) -> tuple[int, AssignmentAnswer | None]:
     """A pair to rate; the same one until it is answered. 204 when there is none right now."""
     rater = get_rater(request)
+    after = None if body is None else body.after
     rng = np.random.default_rng()
     for study in _studies(rater, None if body is None else body.study):
-        assignment = assign_pair(study=study, rater=rater, rng=rng, now=timezone.now())
+        assignment = assign_pair(study=study, rater=rater, rng=rng, now=timezone.now(), after=after)
         if assignment is not None:
             return 200, assignment_answer(get_assignment_view(assignment))
     response["Retry-After"] = str(RETRY_AFTER_S)
