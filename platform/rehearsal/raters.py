@@ -1,8 +1,11 @@
 """Simulated raters: they fetch a pair, download both clips, judge them by taste, and answer."""
 
 import threading
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +13,9 @@ import numpy as np
 from rehearsal.noise import calibrate_scale, chooses_a
 from rehearsal.site import Site
 from rehearsal.tastes import Taste, read_clip, taste_score
+
+N_THREADS = 4
+IDLE_PAUSE_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Tally:
     n_ratings: int = 0
     n_agreeing: int = 0
     n_equal: int = 0
+    moved_s: float = 0.0
+    """When the last answer was sent, on the monotonic clock."""
 
     @property
     def agreement(self) -> float | None:
@@ -136,6 +144,7 @@ class RatingRoom:
         )
         with self._lock:
             tally.n_ratings += 1
+            tally.moved_s = time.monotonic()
             tally.n_equal += heard.difference == 0.0
             tally.n_agreeing += heard.difference != 0.0 and picks_a == (heard.difference > 0.0)
         return True
@@ -149,3 +158,33 @@ class RatingRoom:
             content = self._site.download(answer[side]["audio_url"], rater.token)
             scores.append(taste_score(self._taste, *read_clip(content)))
         return Heard(assignment=answer["id"], score_a=scores[0], score_b=scores[1])
+
+
+@contextmanager
+def rating_threads(
+    room: RatingRoom, calibration: Calibration, tally: Tally
+) -> Iterator[Callable[[], None]]:
+    """Lets the room's raters work in threads for the block.
+
+    Yields a function that raises the error of a thread that has ended with one.
+    """
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            if not room.take_turn(calibration, tally):
+                stop.wait(IDLE_PAUSE_S)
+
+    with ThreadPoolExecutor(N_THREADS, thread_name_prefix="rater") as pool:
+        futures = [pool.submit(work) for _ in range(N_THREADS)]
+
+        def check() -> None:
+            for future in futures:
+                if future.done():
+                    future.result()
+
+        try:
+            yield check
+        finally:
+            stop.set()
+    check()

@@ -72,9 +72,7 @@ def table(findings: Findings) -> str:
         blocks[-1].append(("time: in all", clock(total_s)))
     width = max(len(name) for block in blocks for name, _ in block)
     return "\n\n".join(
-        "\n".join(f"{name:<{width}}  {value}" for name, value in block)
-        for block in blocks
-        if block
+        "\n".join(f"{name:<{width}}  {value}" for name, value in block) for block in blocks if block
     )
 
 

@@ -47,6 +47,14 @@ class Site:
         response = self._send("POST", f"{API}/{path}", token, content=content or {})
         return None if response.status_code == httpx.codes.NO_CONTENT else response.json()
 
+    def patch(self, path: str, token: str, content: Mapping[str, Any]) -> Any:
+        """Returns the JSON answer of PATCH /api/v1/<path>."""
+        return self._send("PATCH", f"{API}/{path}", token, content=content).json()
+
+    def download_from_api(self, path: str, token: str) -> bytes:
+        """Returns the content of GET /api/v1/<path>."""
+        return self.download(f"{API}/{path}", token)
+
     def download(self, address: str, token: str) -> bytes:
         """Returns a file of the site, by absolute address or by path."""
         return self._send("GET", address, token).content

@@ -112,13 +112,15 @@ def last_lines(log_file: Path, n_lines: int = SHOWN_LOG_LINES) -> str:
 
 
 def exit_sentence(code: int) -> str:
-    """Returns what an exit code means, as the start of a sentence."""
+    """Returns how the training ended, as a sentence for people."""
+    if code == 0:
+        return "The training ended without a result."
     if code == -signal.SIGKILL:
-        return "killed by signal 9, most likely because the machine ran out of memory"
+        return "The training was killed by signal 9, most likely because memory ran out."
     if code < 0:
         try:
             name = signal.Signals(-code).name
         except ValueError:
             name = str(-code)
-        return f"ended by signal {name}"
-    return f"exited with code {code}"
+        return f"The training was ended by signal {name}."
+    return f"The training exited with code {code}."

@@ -1,14 +1,19 @@
 """A claimed job's lease: renewed while the work goes on, and the reasons to stop it."""
 
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import assert_never
+
+from django.db import connection
+from django.utils import timezone
 
 from attune.jobs.models import Job
 from attune.jobs.services import LeaseState, renew_lease
-from django.utils import timezone
 
 RENEWAL_INTERVAL_S = 0.5
+LONGEST_LOAD_S = 300.0
 
 
 class Interruption(Exception):
@@ -52,13 +57,7 @@ class Lease:
         if not at_once and now_s - self._renewed_at_s < RENEWAL_INTERVAL_S:
             return
         self._renewed_at_s = now_s
-        state = renew_lease(
-            job=self.job,
-            owner=self.owner,
-            lease_s=self._lease_s,
-            now=timezone.now(),
-            progress=progress,
-        )
+        state = self._renew_row(progress)
         match state:
             case LeaseState.HELD:
                 return
@@ -68,3 +67,38 @@ class Lease:
                 raise JobCancelled
             case _:
                 assert_never(state)
+
+    @contextmanager
+    def kept_while_loading(self, longest_s: float = LONGEST_LOAD_S) -> Iterator[None]:
+        """Renews the lease from a thread for the block, which cannot call `renew` itself.
+
+        Reading libraries and weights from a cold disk can outlast a lease. After the longest
+        time the thread gives up, so that a load that hangs still loses the job.
+        """
+        loaded = threading.Event()
+        deadline_s = time.monotonic() + longest_s
+
+        def keep() -> None:
+            try:
+                while not loaded.wait(self._lease_s / 3) and time.monotonic() < deadline_s:
+                    self._renew_row(None)
+            finally:
+                connection.close()
+
+        thread = threading.Thread(target=keep, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            loaded.set()
+            thread.join()
+        self.renew(at_once=True)
+
+    def _renew_row(self, progress: Mapping[str, object] | None) -> LeaseState:
+        return renew_lease(
+            job=self.job,
+            owner=self.owner,
+            lease_s=self._lease_s,
+            now=timezone.now(),
+            progress=progress,
+        )

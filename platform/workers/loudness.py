@@ -17,6 +17,10 @@ SILENCE_LUFS = -70.0
 """The absolute gate of BS.1770: what lies below it has no loudness."""
 
 
+class SignalError(ValueError):
+    """A waveform that cannot be measured."""
+
+
 @dataclass(frozen=True)
 class Loudness:
     """Integrated loudness and true peak; None where the clip is silent."""
@@ -72,10 +76,10 @@ def integrated_lufs(waveform: NDArray[np.float32], sample_rate_hz: int) -> float
 def measure_loudness(waveform: NDArray[np.float32], sample_rate_hz: int) -> Loudness:
     """Returns loudness and true peak of a mono waveform [N] with values in -1..1."""
     if waveform.ndim != 1:
-        raise ValueError(f"expected a mono waveform [N], got shape {waveform.shape}")
+        raise SignalError(f"expected a mono waveform [N], got shape {waveform.shape}")
     if not np.isfinite(waveform).all():
         n_bad = int((~np.isfinite(waveform)).sum())
-        raise ValueError(f"expected finite samples, got {n_bad} that are NaN or infinite")
+        raise SignalError(f"expected finite samples, got {n_bad} that are NaN or infinite")
     return Loudness(
         loudness_lufs=integrated_lufs(waveform, sample_rate_hz),
         true_peak_dbtp=true_peak_dbtp(waveform),

@@ -57,7 +57,7 @@ def test_the_exit_code_and_the_last_lines_are_told(tmp_path: Path) -> None:
     while (code := child.poll()) is None and time.monotonic() < deadline:
         time.sleep(0.02)
     assert code == 3
-    assert exit_sentence(3) == "exited with code 3"
+    assert exit_sentence(3) == "The training exited with code 3."
     assert last_lines(tmp_path / "log.txt", 1) == "no such clip"
 
 
@@ -86,8 +86,8 @@ def test_a_child_that_ignores_sigterm_is_killed_with_all_it_started(tmp_path: Pa
 
 
 def test_a_kill_by_the_kernel_is_named_as_memory() -> None:
-    assert "ran out of memory" in exit_sentence(-signal.SIGKILL)
-    assert exit_sentence(-signal.SIGSEGV) == "ended by signal SIGSEGV"
+    assert "memory ran out" in exit_sentence(-signal.SIGKILL)
+    assert exit_sentence(-signal.SIGSEGV) == "The training was ended by signal SIGSEGV."
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PDEATHSIG is Linux's")

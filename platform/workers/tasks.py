@@ -1,0 +1,89 @@
+"""Celery tasks. A message only wakes a worker; what is to be done stands in the jobs table."""
+
+import mmap
+from typing import Any
+
+import numpy as np
+import structlog
+from celery import shared_task
+from celery.signals import worker_shutting_down
+from django.utils import timezone
+
+from attune.catalog.models import Population
+from attune.jobs.services import reap_expired_jobs
+from attune.leaderboard.selectors import needs_refresh
+from attune.leaderboard.services import refresh_leaderboard
+from attune.ratings.models import Study
+from attune.ratings.services import fill_pool
+from attune.rounds.services import close_abandoned_rounds
+from workers.claims import carry_out, new_owner
+from workers.settlement import close_abandoned_clips
+
+logger = structlog.get_logger(__name__)
+
+# One byte that the worker's parent shares with its forked pool: only the parent hears that
+# the worker is being stopped, and only the child can put its job back.
+_STOPPING = mmap.mmap(-1, 1)
+
+
+@worker_shutting_down.connect
+def note_shutdown(**_: Any) -> None:
+    """Tells the pool to stop at the next safe place and to put its job back."""
+    _STOPPING[0] = 1
+
+
+def is_stopping() -> bool:
+    """Whether this worker was asked to end."""
+    return bool(_STOPPING[0])
+
+
+@shared_task(name="workers.tasks.run_jobs")
+def run_jobs(queue: str) -> None:
+    """Carries out the queue's jobs until none is left.
+
+    May run twice, and beside itself: each job is claimed by a conditional update that one
+    claim loop wins, and a loop that finds nothing to claim ends.
+    """
+    n_taken = carry_out(queue, new_owner(), is_stopping=is_stopping)
+    if n_taken:
+        logger.info("queue_empty", queue=queue, n_jobs=n_taken)
+
+
+@shared_task(name="workers.tasks.reap")
+def reap() -> None:
+    """Takes back the jobs of lost workers, and ends what failed jobs left open.
+
+    May run twice: every update repeats the condition it relies on.
+    """
+    now = timezone.now()
+    reap_expired_jobs(now=now)
+    n_rounds = close_abandoned_rounds(now=now)
+    n_clips = close_abandoned_clips()
+    if n_rounds or n_clips:
+        logger.warning("abandoned_work_closed", n_rounds=n_rounds, n_clips=n_clips)
+
+
+@shared_task(name="workers.tasks.fill_pools")
+def fill_pools() -> None:
+    """Requests pairs for every open study whose pool is below its target.
+
+    May run twice: the pool is counted again each time, so that a second run finds it full.
+    """
+    for study in Study.objects.filter(is_open=True, pool_target__gt=0).order_by("pk"):
+        n_requested = fill_pool(study=study, rng=np.random.default_rng())
+        if n_requested:
+            logger.info("pool_filled", study=study.slug, n_pairs=n_requested)
+
+
+@shared_task(name="workers.tasks.refresh_leaderboards")
+def refresh_leaderboards() -> None:
+    """Rebuilds the leaderboard of each population that has newer ratings.
+
+    May run twice: counts and standings are rebuilt whole in one transaction.
+    """
+    for population in Population:
+        if needs_refresh(population):
+            refresh_leaderboard(
+                population=population, now=timezone.now(), rng=np.random.default_rng()
+            )
+            logger.info("leaderboard_refreshed", population=population.value)

@@ -1,0 +1,405 @@
+"""Drills on real worker processes. `python -m tests.integration.drills NAME` runs one.
+
+Each runs in a process of its own with a fresh ATTUNE_HOME, so that Django there has the
+workers' database and not the test run's. It ends with exit code 0, or an AssertionError.
+"""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import django
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+N_PREFERENCES = 24
+DRILLS: dict[str, Callable[[], None]] = {}
+
+
+def drill(function: Callable[[], None]) -> Callable[[], None]:
+    """Registers a drill under its function's name."""
+    DRILLS[function.__name__] = function
+    return function
+
+
+def wait_until(holds: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Returns the first true answer; AssertionError after the given time."""
+    deadline = time.monotonic() + seconds
+    while not (answer := holds()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.05)
+    return answer
+
+
+class Worker:
+    """A real Celery worker in a process group of its own."""
+
+    def __init__(self, queue: str, *, has_beat: bool = False) -> None:
+        from django.conf import settings
+
+        self.name = f"{queue}-{uuid.uuid4().hex[:6]}"
+        self.log_file = Path(settings.ATTUNE_HOME) / f"{self.name}.log"
+        beat = ["--beat", "--schedule", str(settings.ATTUNE_HOME / f"{self.name}.beat")]
+        command = [
+            *(sys.executable, "-m", "celery", "--app", "config", "worker"),
+            *("--queues", queue, "--concurrency", "1", "--pool", "prefork"),
+            *("--hostname", f"{self.name}@%h", "--without-gossip", "--without-mingle"),
+            *("--loglevel", "INFO"),
+            *(beat if has_beat else []),
+        ]
+        with self.log_file.open("ab") as log:
+            self.popen = subprocess.Popen(
+                command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signals the worker and its pool, as an operator or the kernel would."""
+        os.killpg(self.popen.pid, number)
+
+    def kill(self) -> None:
+        """Kills the worker and its pool at once."""
+        self.signal(signal.SIGKILL)
+        self.popen.wait()
+
+    def stop(self) -> None:
+        """Ends the worker if it still runs."""
+        if self.popen.poll() is None:
+            self.kill()
+
+    def log(self) -> str:
+        """What it has printed."""
+        return self.log_file.read_text(errors="replace")
+
+
+@contextmanager
+def workers(*queues: str) -> Iterator[list[Worker]]:
+    """Runs a default worker with beat, and one worker a named queue, for the block."""
+    started = [Worker("default", has_beat=True), *(Worker(queue) for queue in queues)]
+    try:
+        yield started
+    except BaseException:
+        for worker in started:
+            sys.stderr.write(f"\n--- {worker.name}\n{worker.log()[-6000:]}\n")
+        raise
+    finally:
+        for worker in started:
+            worker.stop()
+
+
+def prepare_site() -> Any:
+    """Migrates an empty database and returns the tiny checkpoint, in rotation for rehearsals."""
+    from django.conf import settings
+    from django.core.management import call_command
+
+    from attune.catalog.models import Population, RotationRole
+    from attune.catalog.services import add_checkpoint, enter_rotation
+    from tests.tiny import write_tiny_checkpoint
+
+    call_command("migrate", verbosity=0)
+    folder = write_tiny_checkpoint(Path(settings.ATTUNE_CHECKPOINTS) / "tiny")
+    checkpoint = add_checkpoint(folder=folder)
+    enter_rotation(
+        checkpoint=checkpoint,
+        population=Population.REHEARSAL,
+        role=RotationRole.ANCHOR,
+        share=1.0,
+        reason="A drill starts from it.",
+    )
+    return checkpoint
+
+
+def add_test_prompts() -> Any:
+    """Returns a prompt set of six prompts, two of them held out."""
+    from attune.catalog.services import PromptRow, add_prompt_set, add_prompts
+
+    prompt_set = add_prompt_set(name="drill")
+    add_prompts(
+        prompt_set=prompt_set,
+        rows=[
+            PromptRow(text=f"a slow ballad on piano, take {number}", is_held_out=number >= 4)
+            for number in range(6)
+        ],
+    )
+    return prompt_set
+
+
+def request_test_clips(checkpoint: Any, n_clips: int, duration_s: float) -> list[Any]:
+    """Requests clips of one prompt with seeds 0, 1, 2, ..."""
+    from attune.catalog.services import ClipOrder, request_clips
+
+    prompt = add_test_prompts().prompts.first()
+    return request_clips(
+        requests=[
+            ClipOrder(prompt=prompt, checkpoint=checkpoint, duration_s=duration_s, seed=seed)
+            for seed in range(n_clips)
+        ]
+    )
+
+
+def assert_clips_whole(n_clips: int) -> None:
+    """Every clip is READY once and its files are those that were hashed."""
+    from attune.catalog.models import Clip, ClipStatus
+    from attune.catalog.storage import media_file
+
+    clips = list(Clip.objects.all())
+    assert len(clips) == n_clips
+    assert {clip.status for clip in clips} == {ClipStatus.READY}, [clip.error for clip in clips]
+    for clip in clips:
+        for path, expected in (
+            (clip.codes_path, clip.codes_sha256),
+            (clip.audio_path, clip.audio_sha256),
+        ):
+            found = hashlib.sha256(media_file(path).read_bytes()).hexdigest()
+            assert found == expected, f"{path} differs from what was recorded"
+    drafts = [path for path in media_file("clips").rglob("*") if path.name.startswith(".")]
+    assert not drafts, f"half-written files were left: {drafts}"
+
+
+def create_rated_study(checkpoint: Any) -> Any:
+    """Returns a study whose raters have decided N_PREFERENCES pairs; clips are made here."""
+    from django.utils import timezone
+
+    from attune.catalog.models import Population
+    from attune.jobs.models import JobQueue
+    from attune.raters.services import create_rater
+    from attune.ratings.choices import Choice, PairPurpose
+    from attune.ratings.services import assign_pair, create_study, record_rating, request_pairs
+    from workers.claims import carry_out, new_owner
+
+    rng = np.random.default_rng(0)
+    study = create_study(
+        slug="drill",
+        name="Drill",
+        population=Population.REHEARSAL,
+        prompt_set=add_test_prompts(),
+        clip_duration_s=2.0,
+        minimum_listening_s=0.0,
+    )
+    request_pairs(study=study, n_pairs=N_PREFERENCES, purpose=PairPurpose.TRAINING, rng=rng)
+    carry_out(JobQueue.DEVICE, new_owner())
+    raters = [create_rater(is_simulated=True) for _ in range(3)]
+    for number in range(N_PREFERENCES):
+        rater = raters[number % len(raters)]
+        assignment = assign_pair(study=study, rater=rater, rng=rng, now=timezone.now())
+        assert assignment is not None, f"no pair was left after {number} ratings"
+        record_rating(
+            rater=rater,
+            assignment_id=assignment.pk,
+            client_id=uuid.uuid4(),
+            choice=Choice.A if rng.random() < 0.5 else Choice.B,
+            strength=None,
+            heard={},
+            now=timezone.now(),
+        )
+    return study
+
+
+def start_test_round(checkpoint: Any) -> Any:
+    """Starts a round that takes about a hundred short steps and saves every tenth."""
+    from attune.rounds.services import create_round
+
+    return create_round(
+        study=create_rated_study(checkpoint),
+        base_checkpoint=checkpoint,
+        config={"n_epochs": 20, "batch_pairs": 4},
+    )
+
+
+def child_pid(round: Any) -> int | None:
+    """The training child that the round's run folder names, if it still runs."""
+    from workers.training import PID_FILE, run_folder
+
+    try:
+        pid = int((run_folder(round) / PID_FILE).read_text())
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (OSError, ValueError):
+        return None
+    return None if state == "Z" else pid
+
+
+def metric_steps(round: Any) -> list[int]:
+    """The steps that have metrics, in order."""
+    return list(round.metrics.order_by("step").values_list("step", flat=True))
+
+
+@drill
+def a_worker_killed_in_mid_clip_loses_and_doubles_nothing() -> None:
+    from attune.catalog.models import Clip, ClipStatus
+    from attune.jobs.models import Job, JobState
+
+    n_clips = 12
+    request_test_clips(prepare_site(), n_clips, duration_s=20.0)
+    with workers("gpu") as (_, device):
+
+        def is_mid_clip() -> bool:
+            """Some clips are ready and another job is partly done."""
+            shares = [
+                job.progress.get("share", 0.0) for job in Job.objects.filter(state=JobState.RUNNING)
+            ]
+            ready = Clip.objects.filter(status=ClipStatus.READY).exists()
+            return ready and any(0.0 < share < 0.9 for share in shares)
+
+        wait_until(is_mid_clip, 40, "a job in mid-clip")
+        device.kill()
+        before = ready_clips()
+        assert 0 < len(before) < n_clips
+        replacement = Worker("gpu")
+        try:
+            wait_until(
+                lambda: not Job.objects.exclude(state=JobState.DONE).exists(), 40, "all jobs"
+            )
+        finally:
+            replacement.stop()
+    assert_clips_whole(n_clips)
+    after = ready_clips()
+    assert {pk: after[pk] for pk in before} == before, "a clip that was ready was made again"
+    attempts = sorted(Job.objects.values_list("attempts", flat=True))
+    assert attempts == [1] * (len(attempts) - 1) + [2], attempts
+
+
+def ready_clips() -> dict[uuid.UUID, tuple[str, datetime | None]]:
+    """What identifies each ready clip's making: its audio's hash and the time."""
+    from attune.catalog.models import Clip, ClipStatus
+
+    return {
+        clip.pk: (clip.audio_sha256, clip.ready_at)
+        for clip in Clip.objects.filter(status=ClipStatus.READY)
+    }
+
+
+@drill
+def a_worker_killed_in_mid_round_resumes_it_once() -> None:
+    from attune.catalog.models import Checkpoint
+    from attune.catalog.storage import checkpoint_folder
+    from attune.jobs.models import Job, JobKind, JobState
+    from attune.rounds.models import RoundState
+    from generator.checkpoints import verify_folder
+
+    round = start_test_round(prepare_site())
+    with workers("gpu") as (_, device):
+        wait_until(lambda: len(metric_steps(round)) >= 14, 60, "14 training steps")
+        pid = child_pid(round)
+        assert pid is not None
+        device.kill()
+        wait_until(lambda: child_pid(round) is None, 5, "the orphaned training to end")
+        round.refresh_from_db()
+        assert round.state == RoundState.TRAINING
+        replacement = Worker("gpu")
+        try:
+            wait_until(lambda: has_ended(round), 90, "the round to end")
+        finally:
+            replacement.stop()
+    assert round.state == RoundState.DONE, round.error
+    steps = metric_steps(round)
+    n_steps = round.metrics.latest("step").n_steps
+    assert [step for step in steps if step > 0] == list(range(1, n_steps + 1)), steps
+    assert Checkpoint.objects.count() == 2
+    assert round.produced_checkpoint is not None
+    verify_folder(checkpoint_folder(round.produced_checkpoint))
+    training = Job.objects.get(kind=JobKind.RUN_ROUND)
+    assert (training.state, training.attempts) == (JobState.DONE, 2)
+    assert Job.objects.filter(kind=JobKind.RUN_GATE, state=JobState.DONE).count() == 1
+    assert round.evaluations.count() == 6
+
+
+def has_ended(round: Any) -> bool:
+    """Whether the round is in one of its last states."""
+    from attune.rounds.models import RUNNING_STATES
+
+    round.refresh_from_db()
+    return round.state not in RUNNING_STATES
+
+
+@drill
+def a_cancelled_round_stops_within_seconds_and_frees_the_worker() -> None:
+    from attune.catalog.models import Checkpoint, Clip, ClipStatus
+    from attune.jobs.models import Job, JobKind, JobState
+    from attune.rounds.models import RoundState
+    from attune.rounds.services import cancel_round
+
+    checkpoint = prepare_site()
+    round = start_test_round(checkpoint)
+    with workers("gpu") as (_, device):
+        wait_until(lambda: len(metric_steps(round)) >= 2, 60, "2 training steps")
+        asked_at = time.monotonic()
+        cancel_round(round=round, actor=None)
+        wait_until(lambda: child_pid(round) is None, 10, "the training to end")
+        took_s = time.monotonic() - asked_at
+        wait_until(
+            lambda: Job.objects.get(kind=JobKind.RUN_ROUND).state == JobState.CANCELLED,
+            5,
+            "the job to be cancelled",
+        )
+        round.refresh_from_db()
+        assert round.state == RoundState.CANCELLED
+        assert round.produced_checkpoint is None
+        assert Checkpoint.objects.count() == 1
+        clips = request_test_clips(checkpoint, 1, duration_s=2.0)
+        wait_until(
+            lambda: Clip.objects.get(pk=clips[0].pk).status == ClipStatus.READY, 20, "a clip"
+        )
+        assert device.popen.poll() is None
+    sys.stdout.write(f"the training ended {took_s:.1f} s after it was cancelled\n")
+
+
+@drill
+def several_workers_never_do_one_job_twice() -> None:
+    from attune.jobs.models import Job, JobState
+
+    n_clips = 40
+    checkpoint = prepare_site()
+    with workers("gpu", "gpu", "gpu") as started:
+        for worker in started:
+            wait_until(lambda worker=worker: " ready." in worker.log(), 40, "a worker to start")
+        request_test_clips(checkpoint, n_clips, duration_s=5.0)
+        wait_until(lambda: not Job.objects.exclude(state=JobState.DONE).exists(), 50, "all jobs")
+        logs = [worker.log() for worker in started[1:]]
+    assert_clips_whole(n_clips)
+    assert set(Job.objects.values_list("attempts", flat=True)) == {1}
+    claims = [log.count("job_claimed") for log in logs]
+    assert sum(claims) == Job.objects.count(), claims
+    assert sum(n > 0 for n in claims) > 1, f"one worker did everything: {claims}"
+
+
+@drill
+def a_worker_asked_to_stop_puts_its_job_back_at_once() -> None:
+    from attune.jobs.models import Job, JobState
+
+    n_clips = 2
+    request_test_clips(prepare_site(), n_clips, duration_s=30.0)
+    with workers("gpu") as (_, device):
+        wait_until(
+            lambda: Job.objects.filter(state=JobState.RUNNING, progress__share__gt=0.0).exists(),
+            40,
+            "a job in mid-clip",
+        )
+        device.popen.send_signal(signal.SIGTERM)  # the parent only: its pool hears of it from it
+        device.popen.wait(timeout=10)
+        job = Job.objects.get()
+        assert (job.state, job.attempts, job.owner) == (JobState.QUEUED, 0, "")
+        replacement = Worker("gpu")
+        try:
+            wait_until(lambda: not Job.objects.exclude(state=JobState.DONE).exists(), 40, "the job")
+        finally:
+            replacement.stop()
+    assert_clips_whole(n_clips)
+    assert Job.objects.get().attempts == 1
+
+
+def main() -> None:
+    """Runs the drill named on the command line."""
+    django.setup()
+    DRILLS[sys.argv[1]]()
+
+
+if __name__ == "__main__":
+    main()
