@@ -1,5 +1,13 @@
-"""Addresses of this area."""
+"""Addresses of the landing page, the doors and the rating page."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from rating_ui import doors, views
+
+urlpatterns = [
+    path("", views.landing, name="landing"),
+    path("join/<str:token>", doors.join, name="join"),
+    path("sign-in", doors.sign_in, name="sign-in"),
+    path("sign-out", doors.sign_out, name="sign-out"),
+    path("rate/", views.rate, name="rate"),
+]

@@ -1,0 +1,49 @@
+"""Ways in and out: invitation, password, sign-out."""
+
+from http import HTTPStatus
+from typing import Any
+
+from attune.raters.errors import InvitationError
+from attune.raters.services import accept_invitation
+from django.contrib.auth import login
+from django.contrib.auth.views import LoginView, LogoutView
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+@require_GET
+@never_cache
+def join(request: HttpRequest, token: str) -> HttpResponse:
+    """Signs in by a single-use invitation; says kindly why when it does not open the door."""
+    try:
+        user = accept_invitation(token=token, now=timezone.now())
+    except InvitationError as exc:
+        # A reload, or the back button: the person is already in by this very link.
+        if exc.reason == "used" and request.user.is_authenticated:
+            return redirect("landing")
+        is_unknown = exc.reason == "unknown"
+        status = HTTPStatus.NOT_FOUND if is_unknown else HTTPStatus.GONE
+        return render(request, "rating_ui/join.html", {"reason": exc.reason}, status=status)
+    login(request, user, backend=PASSWORD_BACKEND)
+    return redirect("landing")
+
+
+class SignIn(LoginView):
+    """Name and password; django-axes counts the failures."""
+
+    template_name = "rating_ui/sign_in.html"
+    redirect_authenticated_user = True
+
+
+sign_in = SignIn.as_view()
+sign_out = LogoutView.as_view()
+
+
+def locked_out(request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
+    """Says that there were too many failures; named by AXES_LOCKOUT_CALLABLE."""
+    return render(request, "rating_ui/locked_out.html", status=HTTPStatus.TOO_MANY_REQUESTS)

@@ -1,0 +1,78 @@
+// Requests to the site: every outcome is a value or an ApiError with a sentence to show.
+
+import { texts } from "./texts.js";
+
+/** status 0 means that the site could not be reached. */
+export class ApiError extends Error {
+  constructor(status, message, retryAfter_s = null) {
+    super(message);
+    this.status = status;
+    this.retryAfter_s = retryAfter_s;
+  }
+
+  /** Worth trying again without changing anything. */
+  get isPassing() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+
+  get isSignedOut() {
+    return this.status === 401 || this.status === 403;
+  }
+}
+
+function cookie(name) {
+  const entry = document.cookie.split("; ").find((part) => part.startsWith(`${name}=`));
+  return entry ? decodeURIComponent(entry.slice(name.length + 1)) : "";
+}
+
+async function sentence(response) {
+  try {
+    const { detail } = await response.json();
+    if (typeof detail === "string") return detail;
+  } catch {
+    // no JSON: the sentence below says what is known
+  }
+  return texts.refused(response.status);
+}
+
+export class Api {
+  constructor({ root, csrfCookie }) {
+    this.root = root;
+    this.csrfCookie = csrfCookie;
+  }
+
+  /** {status, body, retryAfter_s}; body is null for 204. */
+  async send(method, path, body) {
+    let response;
+    try {
+      response = await fetch(this.root + path, {
+        method,
+        credentials: "same-origin",
+        headers: {
+          Accept: "application/json",
+          "Content-Type": "application/json",
+          "X-CSRFToken": cookie(this.csrfCookie),
+        },
+        body: JSON.stringify(body),
+      });
+    } catch {
+      throw new ApiError(0, texts.unreachable);
+    }
+    const retryAfter_s = Number(response.headers.get("Retry-After")) || null;
+    if (!response.ok) throw new ApiError(response.status, await sentence(response), retryAfter_s);
+    if (response.status === 204) return { status: 204, body: null, retryAfter_s };
+    return { status: response.status, body: await response.json(), retryAfter_s };
+  }
+
+  /** The bytes of a clip. */
+  async audio(url) {
+    let response;
+    try {
+      response = await fetch(url, { credentials: "same-origin" });
+      if (response.ok) return await response.arrayBuffer();
+    } catch {
+      throw new ApiError(0, texts.unreachable);
+    }
+    throw new ApiError(response.status, texts.clipMissing(response.status));
+  }
+}
