@@ -1,6 +1,7 @@
 """Reads of the leaderboard: standings, win rates, and the verdict of people on a canary."""
 
 from collections import Counter, defaultdict
+from datetime import timedelta
 
 import numpy as np
 from django.db.models import Count, F, Max, Q, QuerySet
@@ -16,6 +17,7 @@ from attune.ratings.models import Rating
 
 # Reads draw their intervals from this seed, so that a page reloaded shows the same figures.
 READING_SEED = 20_000
+STORING_MARGIN = timedelta(seconds=10)
 
 
 def standings(population: Population | str) -> QuerySet[Standing]:
@@ -155,11 +157,16 @@ def gate_of_people(checkpoint: Checkpoint, population: Population | str) -> Sequ
 
 
 def needs_refresh(population: Population | str) -> bool:
-    """Whether a rating that ranks checkpoints is newer than the leaderboard."""
+    """Whether a rating that ranks checkpoints may be newer than the leaderboard.
+
+    A rating may be stored some seconds after the time it carries, so the last seconds before
+    a refresh are looked at once more. Withdrawals alone wait for the next rating.
+    """
     refreshed_at = Standing.objects.filter(population=population).aggregate(
         latest=Max("refreshed_at")
     )["latest"]
     found = judging_ratings(population)
     if refreshed_at is not None:
-        found = found.filter(Q(created_at__gte=refreshed_at) | Q(changed_at__gte=refreshed_at))
+        since = refreshed_at - STORING_MARGIN
+        found = found.filter(Q(created_at__gte=since) | Q(changed_at__gte=since))
     return found.exists()

@@ -42,8 +42,9 @@ def aligned(world: RatedStudy) -> Checkpoint:
     return world.add_checkpoint("aligned", parent=world.base)
 
 
-def refresh(population: Population = PEOPLE) -> None:
-    refresh_leaderboard(population=population, now=timezone.now(), rng=np.random.default_rng(0))
+def refresh(population: Population = PEOPLE, *, after_s: float = 0.0) -> None:
+    now = timezone.now() + timedelta(seconds=after_s)
+    refresh_leaderboard(population=population, now=now, rng=np.random.default_rng(0))
 
 
 def judge(world: RatedStudy, one: Checkpoint, other: Checkpoint, wins: int, losses: int) -> None:
@@ -198,9 +199,11 @@ def test_only_a_newer_judging_rating_asks_for_a_refresh(
     judge(world, aligned, world.base, wins=1, losses=0)
     assert needs_refresh(PEOPLE)
     assert not needs_refresh(REHEARSAL)
-    refresh()
+    refresh(after_s=1)
+    assert needs_refresh(PEOPLE), "another rating may have been on its way just then"
+    refresh(after_s=30)
     assert not needs_refresh(PEOPLE)
-    Rating.objects.update(changed_at=timezone.now() + timedelta(seconds=1))
+    Rating.objects.update(changed_at=timezone.now() + timedelta(seconds=31))
     assert needs_refresh(PEOPLE)
 
 

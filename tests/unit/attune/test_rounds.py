@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from attune.catalog.errors import RotationError
 from attune.catalog.models import (
@@ -19,7 +20,9 @@ from attune.catalog.models import (
 from attune.catalog.services import enter_rotation, retire_checkpoint, roll_back_checkpoint
 from attune.jobs.models import Job, JobKind, JobQueue, JobState
 from attune.ratings.choices import Choice
+from attune.ratings.errors import RatingFrozenError
 from attune.ratings.models import Rating
+from attune.ratings.services import change_rating
 from attune.rounds.dataset import dataset_bytes, dataset_sha256, export_preferences
 from attune.rounds.errors import (
     BaseCheckpointError,
@@ -257,6 +260,22 @@ def test_the_export_is_hashed_and_a_later_change_of_a_rating_leaves_it_alone(
     Rating.objects.filter(pk=ratings[1].pk).update(choice=Choice.TIE)
     world.rate_pairs([Choice.B] * 5)
     assert dataset_bytes(export_preferences(round)) == before
+
+
+def test_a_rater_can_change_a_rating_until_a_round_has_frozen_it(world: RatedStudy) -> None:
+    ratings = world.rate_pairs([Choice.A] * 8)
+    answer: dict[str, Any] = {
+        "rater": world.rater(),
+        "choice": Choice.B,
+        "strength": None,
+        "now": timezone.now(),
+    }
+    change_rating(rating_id=ratings[0].pk, **answer)
+    round = start(world)
+    chosen = RoundPreference.objects.get(round=round, pair=ratings[0].pair).chosen_clip
+    assert chosen == ratings[0].pair.second_clip
+    with pytest.raises(RatingFrozenError):
+        change_rating(rating_id=ratings[1].pk, **answer)
 
 
 def test_the_export_has_one_canonical_line_per_pair_in_pair_order(world: RatedStudy) -> None:
