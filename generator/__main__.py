@@ -12,6 +12,9 @@ from generator.errors import GeneratorError
 COMMAND_MODULES = (
     "generator.corpus.command",
     "generator.codec.command",
+    "generator.text.command",
+    "generator.lm.command",
+    "generator.command",
     "generator.evaluation",
 )
 

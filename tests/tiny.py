@@ -36,8 +36,8 @@ def tiny_core(seed: int = 0, config: StarterConfig = TINY_CORE) -> StarterCore:
         torch.manual_seed(seed)
         core = StarterCore(config)
         randomise(core)
-        for head in core.lm_heads:
-            nn.init.normal_(head.weight, std=0.3)
+        for weight in core.lm_heads.parameters():
+            nn.init.normal_(weight, std=0.3)
     return core.eval()
 
 

@@ -21,6 +21,8 @@ ALL_OPEN_SHARE = 0.15
 ALL_TOLD_SHARE = 0.2
 RARELY_TOLD_OPEN_SHARE = 0.5
 FROM_START_SHARE = 0.8
+LIKE_LENGTHS = 64
+FRAMES_AFTER_END = 12
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,7 @@ def tokenised_clips(
     )
 
 
-def window(
-    clips: TokenisedClips, index: int, first_frame: int, n_frames: int
-) -> NDArray[np.int64]:
+def window(clips: TokenisedClips, index: int, first_frame: int, n_frames: int) -> NDArray[np.int64]:
     """Returns codes [K, n_frames] from a clip's frame on, silence after its end."""
     start = clips.starts[index] + first_frame
     n_left = max(0, min(n_frames, int(clips.n_frames[index]) - first_frame))
@@ -94,18 +94,34 @@ def drop_slots(header: NDArray[np.int64], rng: np.random.Generator) -> NDArray[n
     return np.where(dropped, empty, header)
 
 
+def draw_indices(
+    clips: TokenisedClips, n_clips: int, n_tokens: int, most_frames: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], int]:
+    """Returns indices of clips of like length below n_clips, and the window that fits them.
+
+    Like lengths leave little of a batch to silence; indices times window is about n_tokens.
+    """
+    order = np.argsort(clips.n_frames[:n_clips], kind="stable")
+    middle = int(rng.integers(n_clips))
+    pool = order[max(0, middle - LIKE_LENGTHS) : middle + LIKE_LENGTHS + 1]
+    longest = int(clips.n_frames[pool].max()) + FRAMES_AFTER_END
+    n_frames = min(most_frames, longest)
+    return rng.choice(pool, size=max(1, n_tokens // n_frames)), n_frames
+
+
 def draw_batch(
     clips: TokenisedClips,
-    indices: Sequence[int],
+    n_clips: int,
     *,
-    batch_size: int,
-    n_frames: int,
+    n_tokens: int,
+    most_frames: int,
     with_text: bool,
     rng: np.random.Generator,
 ) -> Batch:
-    """Returns windows of clips drawn from `indices`; most start where their clip starts."""
+    """Returns windows of the first n_clips clips; most start where their clip starts."""
+    indices, n_frames = draw_indices(clips, n_clips, n_tokens, most_frames, rng)
     codes, texts, seconds = [], [], []
-    for index in rng.choice(indices, size=batch_size):
+    for index in indices:
         latest = int(clips.n_frames[index]) - n_frames // 2
         from_start = latest <= 0 or rng.random() < FROM_START_SHARE
         first = 0 if from_start else int(rng.integers(0, latest))

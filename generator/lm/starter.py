@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -134,11 +135,6 @@ class Layer(nn.Module):
         for silent in (self.fc2.weight, self.modulation.weight, self.modulation.bias):
             nn.init.zeros_(silent)
 
-    def modulate(self, activated: Tensor) -> Tensor:
-        """Returns scales and shifts [B, 1, 4 D] of an activated condition [B, 1, D]."""
-        modulation: Tensor = self.modulation(activated)
-        return modulation
-
     def forward(
         self,
         x: Tensor,
@@ -220,7 +216,9 @@ class StarterCore(nn.Module):
         return Condition(
             seconds=seconds,
             embedding=vector,
-            modulations=tuple(layer.modulate(activated) for layer in self.layers),
+            modulations=tuple(
+                layer.modulation(activated) for layer in cast(Iterable[Layer], self.layers)
+            ),
         )
 
     def empty_text(self, batch_size: int) -> tuple[Tensor, Tensor]:
@@ -277,10 +275,9 @@ class StarterCore(nn.Module):
 
 def head_weights(core: Core) -> Tensor:
     """Returns the weights of all heads [K * V, D], codebook by codebook."""
-    return torch.cat([head.weight for head in core.lm_heads])
+    return torch.cat([head.weight for head in cast(Iterable[nn.Linear], core.lm_heads)])
 
 
 def all_logits(core: Core, hidden: Tensor) -> Tensor:
     """Returns logits [B, S, K, V] of hidden states [B, S, D]."""
-    logits = torch.stack([head(hidden) for head in core.lm_heads], dim=2)
-    return logits
+    return torch.stack([head(hidden) for head in core.lm_heads], dim=2)

@@ -23,12 +23,15 @@ from generator.lm.starter import StarterCore, all_logits
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "training.json"
-STATE_TENSORS_FILE = "training.safetensors"
+N_LOGGED_CLIPS = 24
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long and how fast to train; `max_steps` sets the schedule where `minutes` is None."""
+    """How long and how fast to train; `max_steps` sets the schedule where `minutes` is None.
+
+    A batch holds about batch_size * n_frames frames, in windows of at most n_frames.
+    """
 
     minutes: float | None = 50.0
     max_steps: int | None = None
@@ -45,15 +48,12 @@ class TrainingConfig:
     last_rate: float = 0.02
     log_seconds: float = 60.0
     save_seconds: float = 180.0
-    compile: bool = False
     bfloat16: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.max_steps is None):
-            raise ValueError(
-                f"give minutes or max_steps, got {self.minutes} and {self.max_steps}"
-            )
+            raise ValueError(f"give minutes or max_steps, got {self.minutes} and {self.max_steps}")
         for name in ("batch_size", "n_frames", "n_validation_clips", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is above 0, got {getattr(self, name)}")
@@ -158,9 +158,6 @@ class Trainer:
         self.elapsed_s = 0.0
         self.optimisers = build_optimisers(core, config)
         self._n_training = clips.n_clips - config.n_validation_clips
-        self._loss = token_loss
-        if config.compile:
-            self._loss = torch.compile(token_loss)
         if (folder / STATE_FILE).is_file():
             self._resume()
 
@@ -177,9 +174,9 @@ class Trainer:
         rng = np.random.default_rng([self.config.seed, self.step])
         return draw_batch(
             self.clips,
-            range(self._n_training),
-            batch_size=self.config.batch_size,
-            n_frames=self.config.n_frames,
+            self._n_training,
+            n_tokens=self.config.batch_size * self.config.n_frames,
+            most_frames=self.config.n_frames,
             with_text=self.progress >= self.config.pretrain_share,
             rng=rng,
         )
@@ -193,7 +190,7 @@ class Trainer:
                 group["lr"] = self.config.learning_rate * share
             optimiser.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
-            loss = self._loss(self.core, batch, self.config.codebook_weights)
+            loss = token_loss(self.core, batch, self.config.codebook_weights)
         loss.weighted_mean.backward()
         norm = nn.utils.clip_grad_norm_(self.core.parameters(), 1.0)
         if not bool(torch.isfinite(norm)):
@@ -204,9 +201,10 @@ class Trainer:
         return float(loss.mean_per_codebook.mean())
 
     @torch.inference_mode()
-    def validate(self, *, with_text: bool) -> list[float]:
-        """Returns each codebook's mean negative log-likelihood on the held-out clips."""
-        first, total = self._n_training, self.clips.n_clips
+    def validate(self, n_clips: int, *, with_text: bool) -> list[float]:
+        """Returns each codebook's mean negative log-likelihood on n_clips held-out clips."""
+        first = self._n_training
+        total = first + min(n_clips, self.config.n_validation_clips)
         sums = np.zeros(self.core.n_codebooks)
         self.core.eval()
         for start in range(first, total, 16):
@@ -232,15 +230,17 @@ class Trainer:
             before = now
             if self.elapsed_s >= next_log:
                 next_log += self.config.log_seconds
-                self._report(float(np.mean(recent)))
+                self._report(float(np.mean(recent)), N_LOGGED_CLIPS)
             if self.elapsed_s >= next_save:
                 next_save += self.config.save_seconds
                 self.save()
         self.save()
-        return self._report(float(np.mean(recent)) if recent else float("nan"))
+        train_nll = float(np.mean(recent)) if recent else float("nan")
+        return self._report(train_nll, self.config.n_validation_clips)
 
-    def _report(self, train_nll: float) -> TrainingReport:
-        told, untold = self.validate(with_text=True), self.validate(with_text=False)
+    def _report(self, train_nll: float, n_clips: int) -> TrainingReport:
+        told = self.validate(n_clips, with_text=True)
+        untold = self.validate(n_clips, with_text=False)
         report = TrainingReport(
             steps=self.step,
             seconds=round(self.elapsed_s, 1),

@@ -25,8 +25,12 @@ STOP_WORDS = frozenset(word for line in _STOP_WORD_LINES for word in line.split(
 
 
 def split_words(prompt: str) -> list[str]:
-    """Returns the lower-case words, numbers and symbols of a prompt, punctuation left out."""
-    text = unicodedata.normalize("NFKC", prompt).lower()
+    """Returns the lower-case words, numbers and symbols of a prompt.
+
+    Accents and punctuation are left out.
+    """
+    decomposed = unicodedata.normalize("NFKD", prompt).lower()
+    text = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     return [word for word in WORD.findall(text) if word not in PUNCTUATION]
 
 
@@ -43,7 +47,12 @@ def phrases(words: Sequence[str]) -> list[str]:
 
 
 def gram_buckets(word: str, n_buckets: int) -> list[int]:
-    """Returns the buckets of a word's letter n-grams, which a misspelt word mostly shares."""
+    """Returns the buckets of a word's letter n-grams, which a misspelt word mostly shares.
+
+    Words outside the Latin script have none: no training prompt says what theirs mean.
+    """
+    if not word.isascii():
+        return []
     marked = f"<{word}>"
     grams = {
         marked[start : start + length]

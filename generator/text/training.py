@@ -1,0 +1,211 @@
+"""Training of the planner: drawn captions, synonyms, typos and words that mean nothing."""
+
+from __future__ import annotations
+
+import logging
+import random
+import string
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+
+from generator.corpus.attributes import draw_attributes
+from generator.corpus.captions import ADJECTIVES, SUPPLEMENTS, write_caption
+from generator.text.header import HEADER_VOCABULARY, SlotValue, encode_header
+from generator.text.planner import Planner, PlannerConfig
+from generator.text.synonyms import FILLERS, SYNONYMS
+from generator.text.vocabulary import find_bpm, phrases, split_words
+
+logger = logging.getLogger(__name__)
+
+IGNORED = -100
+SYNONYM_SHARE = 0.35
+TYPO_SHARE = 0.25
+FILLER_SHARE = 0.25
+LEAST_PHRASE_COUNT = 4
+FREE_SLOTS = ("style", "tempo", "mode", "lead", "tone", "density", "drums")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt and the slots it mentions."""
+
+    prompt: str
+    slots: dict[str, SlotValue]
+
+
+@dataclass(frozen=True)
+class PlannerScore:
+    """Shares of right slots on held-out captions: where mentioned, and where left open."""
+
+    n_captions: int
+    mentioned: float
+    left_open: float
+    mentioned_per_slot: dict[str, float]
+
+
+def caption_example(rng: random.Random) -> Example:
+    """Returns a caption of drawn attributes with the slots that it mentions."""
+    attributes = draw_attributes(rng)
+    caption = write_caption(attributes, rng)
+    values = asdict(attributes)
+    return Example(caption.text, {slot: values[slot] for slot in sorted(caption.mentioned)})
+
+
+def synonym_example(rng: random.Random) -> Example:
+    """Returns a prompt in free words with the slots that they speak of."""
+    attributes = asdict(draw_attributes(rng))
+    chosen = rng.sample(FREE_SLOTS, rng.choice((0, 1, 1, 2, 2, 3)))
+    words: list[str] = []
+    slots: dict[str, SlotValue] = {}
+    for slot in chosen:
+        key = (slot, str(attributes[slot]))
+        choices = SYNONYMS.get(key, ())
+        if rng.random() < 0.4:
+            choices = ADJECTIVES.get(key, ()) + SUPPLEMENTS.get(key, ()) or choices
+        if choices:
+            words.append(rng.choice(choices))
+            slots[slot] = attributes[slot]
+    if rng.random() < 0.03:
+        words.append(rng.choice(SYNONYMS["swing", "True"]))
+        slots["swing"] = True
+    words += rng.sample(FILLERS, rng.choice((0, 1, 1, 2)) if words else 2)
+    rng.shuffle(words)
+    link = rng.choice((" ", ", ", " and ", " music for a ", " with "))
+    return Example(link.join(words), slots)
+
+
+def misspell(word: str, rng: random.Random) -> str:
+    """Returns a word with one letter lost, doubled, swapped or replaced."""
+    place = rng.randrange(len(word) - 1)
+    kind = rng.randrange(4)
+    head, tail = word[:place], word[place + 1 :]
+    if kind == 0:
+        return head + tail
+    if kind == 1:
+        return head + word[place] * 2 + tail
+    if kind == 2:
+        return head + word[place + 1] + word[place] + word[place + 2 :]
+    return head + rng.choice(string.ascii_lowercase) + tail
+
+
+def roughen(example: Example, rng: random.Random) -> Example:
+    """Returns the example with typos in longer words, fillers or made-up words, or as it was."""
+    words = example.prompt.split()
+    if rng.random() < TYPO_SHARE:
+        words = [
+            misspell(w, rng) if len(w) > 4 and w.isalpha() and rng.random() < 0.3 else w
+            for w in words
+        ]
+    if rng.random() < FILLER_SHARE:
+        made_up = "".join(rng.choices(string.ascii_lowercase, k=rng.randrange(3, 9)))
+        words.insert(rng.randrange(len(words) + 1), rng.choice((*FILLERS, made_up)))
+    return Example(" ".join(words), example.slots)
+
+
+def draw_examples(n_examples: int, rng: random.Random) -> list[Example]:
+    """Returns examples to train on."""
+    return [
+        roughen(synonym_example(rng) if rng.random() < SYNONYM_SHARE else caption_example(rng), rng)
+        for _ in range(n_examples)
+    ]
+
+
+def known_phrases(rng: random.Random, n_captions: int) -> tuple[str, ...]:
+    """Returns the words and frequent word pairs of captions and synonyms, sorted."""
+    counts: Counter[str] = Counter()
+    for _ in range(n_captions):
+        counts.update(phrases(split_words(caption_example(rng).prompt)))
+    known = {p for p, n in counts.items() if not p.isdigit() and n >= LEAST_PHRASE_COUNT}
+    frequent = {p for p in known if " " not in p or counts[p] >= n_captions / 500}
+    for words in SYNONYMS.values():
+        for text in words:
+            frequent.update(phrases(split_words(text)))
+    return tuple(sorted(frequent))
+
+
+def targets(example: Example) -> list[int]:
+    """Returns each slot's choice, 0 unspecified; ignored where beats per minute decide."""
+    header = encode_header(example.slots)
+    chosen = [identity - HEADER_VOCABULARY.first_id(slot) for slot, identity in enumerate(header)]
+    if find_bpm(example.prompt) is not None:
+        for name in ("tempo", "frames_per_beat"):
+            chosen[HEADER_VOCABULARY.names.index(name)] = IGNORED
+    return chosen
+
+
+def train_planner(
+    *,
+    seed: int = 0,
+    n_examples: int = 40000,
+    n_epochs: int = 4,
+    batch_size: int = 64,
+    n_buckets: int = 4096,
+    width: int = 96,
+) -> Planner:
+    """Returns a planner trained on freshly drawn examples."""
+    rng = random.Random(seed)
+    known = known_phrases(rng, max(50, n_examples // 2))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        planner = Planner(PlannerConfig(phrases=known, n_buckets=n_buckets, width=width))
+    examples = draw_examples(n_examples, rng)
+    features = [planner.features(split_words(example.prompt)) for example in examples]
+    wanted = torch.tensor([targets(example) for example in examples])
+    optimiser = torch.optim.AdamW(planner.parameters(), lr=4e-3, weight_decay=1e-3)
+    n_steps = n_epochs * (len(examples) // batch_size)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, n_steps)
+    order = list(range(len(examples)))
+    planner.train()
+    for epoch in range(n_epochs):
+        rng.shuffle(order)
+        total = 0.0
+        for start in range(0, len(order) - batch_size + 1, batch_size):
+            chosen = order[start : start + batch_size]
+            scores = planner([features[index] for index in chosen])
+            loss = torch.stack(
+                [
+                    F.cross_entropy(
+                        score, wanted[chosen, slot], ignore_index=IGNORED, reduction="sum"
+                    )
+                    for slot, score in enumerate(scores)
+                ]
+            ).sum() / len(chosen)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            total += float(loss.detach())
+        logger.info("planner epoch %d: loss %.3f", epoch + 1, total * batch_size / len(order))
+    return planner.eval()
+
+
+def score_planner(planner: Planner, examples: Sequence[Example]) -> PlannerScore:
+    """Returns how often a planner reads and leaves open the slots of held-out examples."""
+    right: Counter[str] = Counter()
+    told: Counter[str] = Counter()
+    open_right = open_total = 0
+    for example in examples:
+        planned = planner.plan(example.prompt).slots
+        for slot in HEADER_VOCABULARY.names:
+            if slot in example.slots:
+                told[slot] += 1
+                right[slot] += planned.get(slot) == example.slots[slot]
+            else:
+                open_total += 1
+                open_right += slot not in planned
+    return PlannerScore(
+        n_captions=len(examples),
+        mentioned=right.total() / max(1, told.total()),
+        left_open=open_right / max(1, open_total),
+        mentioned_per_slot={slot: round(right[slot] / n, 4) for slot, n in sorted(told.items())},
+    )
+
+
+def held_out_examples(n_examples: int, seed: int = 10_000) -> list[Example]:
+    """Returns captions drawn with a seed that training does not use."""
+    rng = random.Random(seed)
+    return [caption_example(rng) for _ in range(n_examples)]
