@@ -5,7 +5,7 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
-from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.errors import AuthenticationError, HttpError, ValidationError, ValidationErrorContext
 
 from attune.catalog.errors import CatalogError, ClipOrderError, PromptError
 from attune.leaderboard.errors import LeaderboardError
@@ -79,6 +79,23 @@ def add_error_answers(api: NinjaAPI) -> None:
     api.add_exception_handler(AuthenticationError, unknown_caller)
     api.add_exception_handler(HttpError, refused)
     api.add_exception_handler(ValidationError, invalid)
+
+
+class ExplainingAPI(NinjaAPI):
+    """An API whose validation errors keep what was given, so that they can name it."""
+
+    def validation_error_from_error_contexts(
+        self, error_contexts: list[ValidationErrorContext[Any]]
+    ) -> ValidationError:
+        """All problems of a request, each with its place, its sentence and what was given."""
+        problems = []
+        for context in error_contexts:
+            source = context.model.__ninja_param_source__
+            places = context.model.__ninja_flatten_map_reverse__
+            for error in context.pydantic_validation_error.errors(include_url=False):
+                place = (source, *places.get(error["loc"], error["loc"]))
+                problems.append({**error, "loc": place})
+        return ValidationError(problems)
 
 
 def _numbers_of(exc: Exception) -> dict[str, Any]:

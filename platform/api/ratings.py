@@ -11,7 +11,7 @@ import numpy as np
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
-from ninja import Router, Schema
+from ninja import Router, Schema, Status
 from pydantic import Field, FiniteFloat, model_validator
 
 from api.access import RATERS, allow, get_rater
@@ -110,7 +110,7 @@ class ReportAnswer(Schema):
 @router.post("assignments", response={200: AssignmentAnswer, 204: None})
 def create_assignment(
     request: HttpRequest, response: HttpResponse, body: AssignmentRequest | None = None
-) -> tuple[int, AssignmentAnswer | None]:
+) -> Status[AssignmentAnswer | None]:
     """A pair to rate; the same one until it is answered. 204 when there is none right now."""
     rater = get_rater(request)
     after = None if body is None else body.after
@@ -118,9 +118,9 @@ def create_assignment(
     for study in _studies(rater, None if body is None else body.study):
         assignment = assign_pair(study=study, rater=rater, rng=rng, now=timezone.now(), after=after)
         if assignment is not None:
-            return 200, assignment_answer(get_assignment_view(assignment))
+            return Status(200, assignment_answer(get_assignment_view(assignment)))
     response["Retry-After"] = str(RETRY_AFTER_S)
-    return 204, None
+    return Status(204, None)
 
 
 def _studies(rater: Rater, slug: str | None) -> list[Study]:
@@ -158,7 +158,7 @@ def _side_answer(side: SideView) -> SideAnswer:
 
 
 @router.post("ratings", response={200: RatingAnswer, 201: RatingAnswer})
-def create_rating(request: HttpRequest, body: RatingRequest) -> tuple[int, RatingAnswer]:
+def create_rating(request: HttpRequest, body: RatingRequest) -> Status[RatingAnswer]:
     """Stores an answer: 201 the first time, 200 when the same client id was stored before."""
     rating, created = record_rating(
         rater=get_rater(request),
@@ -172,7 +172,7 @@ def create_rating(request: HttpRequest, body: RatingRequest) -> tuple[int, Ratin
     answer = RatingAnswer(
         id=rating.pk, choice=Choice(rating.choice), strength=rating.strength, created=created
     )
-    return (201 if created else 200), answer
+    return Status(201 if created else 200, answer)
 
 
 @router.patch("ratings/{int:rating_id}", response=RatingAnswer)
@@ -191,7 +191,7 @@ def update_rating(request: HttpRequest, rating_id: int, body: Opinion) -> Rating
 
 
 @router.post("reports", response={201: ReportAnswer})
-def create_report(request: HttpRequest, body: ReportRequest) -> tuple[int, ReportAnswer]:
+def create_report(request: HttpRequest, body: ReportRequest) -> Status[ReportAnswer]:
     """Reports a clip; the assignment is skipped and the next one can be fetched."""
     report = report_clip(
         rater=get_rater(request),
@@ -200,4 +200,4 @@ def create_report(request: HttpRequest, body: ReportRequest) -> tuple[int, Repor
         remark=body.remark,
         now=timezone.now(),
     )
-    return 201, ReportAnswer(id=report.pk)
+    return Status(201, ReportAnswer(id=report.pk))

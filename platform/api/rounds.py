@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 from django.http import Http404, HttpRequest
-from ninja import Router, Schema
+from ninja import Router, Schema, Status
 from pydantic import Field
 
 from api.access import ENGINEERS, READERS, allow, caller
@@ -158,7 +158,7 @@ def _evaluation_answer(evaluation: Evaluation) -> EvaluationAnswer:
 
 
 @router.post("rounds", response={201: RoundDetailAnswer}, auth=allow(ENGINEERS))
-def create(request: HttpRequest, body: RoundRequest) -> tuple[int, RoundDetailAnswer]:
+def create(request: HttpRequest, body: RoundRequest) -> Status[RoundDetailAnswer]:
     """Freezes the study's eligible ratings and queues the training.
 
     409 says what stands against it; with too few preferences it names how many are missing.
@@ -177,7 +177,7 @@ def create(request: HttpRequest, body: RoundRequest) -> tuple[int, RoundDetailAn
         name=body.name,
         created_by=caller(request),
     )
-    return 201, _detail_answer(stored)
+    return Status(201, _detail_answer(stored))
 
 
 @router.get("rounds", response=list[RoundAnswer], auth=allow(READERS))

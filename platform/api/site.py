@@ -1,12 +1,10 @@
 """The HTTP API: all routers under one version, documented by itself."""
 
-from ninja import NinjaAPI
-
 from api import checkpoints, clips, jobs, leaderboard, ratings, rotation, rounds, studies
 from api.access import EVERYONE, allow
-from api.errors import add_error_answers
+from api.errors import ExplainingAPI, add_error_answers
 
-api = NinjaAPI(
+api = ExplainingAPI(
     title="Attune",
     version="1",
     description=(

@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 from django.db import transaction
 from django.http import Http404, HttpRequest
-from ninja import Router, Schema
+from ninja import Router, Schema, Status
 from ninja.errors import HttpError
 from pydantic import Field, FiniteFloat
 
@@ -183,7 +183,7 @@ def list_studies(request: HttpRequest) -> list[StudyAnswer]:
 
 
 @router.post("studies", response={201: StudyAnswer}, auth=allow(ENGINEERS))
-def create(request: HttpRequest, body: StudyRequest) -> tuple[int, StudyAnswer]:
+def create(request: HttpRequest, body: StudyRequest) -> Status[StudyAnswer]:
     """Opens a study. Without a prompt set's name, the given prompts make one named as the slug."""
     if Study.objects.filter(slug=body.slug).exists():
         raise HttpError(409, f"study {body.slug!r} exists already")
@@ -194,7 +194,7 @@ def create(request: HttpRequest, body: StudyRequest) -> tuple[int, StudyAnswer]:
             prompt_set=_prepare_prompt_set(body),
             **{"name": body.slug, **body.given_settings()},
         )
-    return 201, study_answers([study])[0]
+    return Status(201, study_answers([study])[0])
 
 
 def _prepare_prompt_set(body: StudyRequest) -> PromptSet:
@@ -233,7 +233,7 @@ def change_study(request: HttpRequest, slug: str, body: StudyChange) -> StudyAns
 
 
 @router.post("studies/{slug}/pairs", response={201: PairsAnswer}, auth=allow(ENGINEERS))
-def create_pairs(request: HttpRequest, slug: str, body: PairsRequest) -> tuple[int, PairsAnswer]:
+def create_pairs(request: HttpRequest, slug: str, body: PairsRequest) -> Status[PairsAnswer]:
     """Requests pairs and the clips they need, on top of what the study's pool keeps ready."""
     study = get_study(slug)
     checkpoints = None
@@ -248,7 +248,7 @@ def create_pairs(request: HttpRequest, slug: str, body: PairsRequest) -> tuple[i
         held_out=body.held_out,
         priority=body.priority,
     )
-    return 201, PairsAnswer(n_pairs=len(pairs), pairs=_pair_answers(pairs))
+    return Status(201, PairsAnswer(n_pairs=len(pairs), pairs=_pair_answers(pairs)))
 
 
 def _pair_answers(pairs: list[Pair]) -> list[PairAnswer]:
