@@ -64,7 +64,7 @@ def regenerated_share(clips: Sequence[GeneratedClip], again: Sequence[GeneratedC
 
 
 def code_diversity(clips_by_prompt: Mapping[str, Sequence[GeneratedClip]]) -> float:
-    """Returns how much clips of one prompt differ, 0 to 1, averaged over prompts.
+    """Returns how much clips of one prompt differ, 0 to 1, averaged over pairs of clips.
 
     Two clips differ by the share of places (codebook and frame) in which their codes do.
     """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,6 @@ class RunFolder:
     parent: str | None = None
     parent_hash: str | None = None
     dataset_sha256: str | None = None
-    stored: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def chain(self) -> tuple[Path, ...]:
@@ -118,7 +117,6 @@ def read_run(folder: Path) -> RunFolder:
         parent=stored.get("parent"),
         parent_hash=stored.get("parent_hash"),
         dataset_sha256=stored.get("dataset_sha256"),
-        stored=stored,
     )
     for place in (*run.chain, run.codes_root):
         if not place.is_dir():
@@ -131,9 +129,16 @@ def read_run(folder: Path) -> RunFolder:
 def read_preferences(run: RunFolder) -> list[Preference]:
     """Returns the run's preferences in order, their codes files checked against their hashes."""
     try:
-        lines = run.preferences.read_text().splitlines()
-    except OSError as exc:
+        content = run.preferences.read_bytes()
+        lines = content.decode().splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
         raise RunFolderError(f"{run.preferences} cannot be read: {exc}") from exc
+    found = hashlib.sha256(content).hexdigest()
+    if run.dataset_sha256 and found != run.dataset_sha256:
+        raise RunFolderError(
+            f"{run.preferences} has sha256 {found[:12]}..., "
+            f"the run says {run.dataset_sha256[:12]}..."
+        )
     rows = [_parse(line, run, number) for number, line in enumerate(lines, 1) if line.strip()]
     if not any(row.split is Split.TRAIN for row in rows):
         raise RunFolderError(

@@ -1,0 +1,149 @@
+"""The stock trainer on the face: what its first steps compute, and that it cuts nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from peft import PeftModel
+
+from alignment.config import LORA_TARGETS, DpoConfig
+from alignment.dpo import Lengths, build_trainer, trainer_arguments
+from alignment.face import FlatAudioLM
+from alignment.runs import Preference
+from tests.tiny import tiny_core
+from tests.unit.alignment.planted import random_headers, sample_pairs, write_preferences
+
+STEADY = {"save_steps": 1000, "learning_rate": 5e-3, "warmup_share": 0.0, "batch_pairs": 4}
+
+
+def ragged_preferences(folder: Path, seconds: tuple[int, ...]) -> list[Preference]:
+    """Writes random clips, one pair of each length."""
+    rng = np.random.default_rng(0)
+    preferences = []
+    for row, duration_s in enumerate(seconds):
+        paths = [folder / f"{row}{side}.npy" for side in "ab"]
+        for path in paths:
+            np.save(path, rng.integers(0, 512, (2, 25 * duration_s)).astype(np.int16))
+        header = tuple(random_headers(1, seed=row)[0].tolist())
+        preferences.append(
+            Preference(pair=str(row), header=header, chosen=paths[0], rejected=paths[1])
+        )
+    return preferences
+
+
+def test_the_margin_is_exactly_zero_before_the_first_update(tmp_path: Path) -> None:
+    core = tiny_core()
+    preferences = write_preferences(tmp_path, sample_pairs(core, 12), [True] * 12)
+    config = DpoConfig.from_mapping({**STEADY, "n_epochs": 2})
+    trainer = build_trainer(
+        FlatAudioLM(core), preferences, config, folder=tmp_path / "out", lengths=Lengths(50, True)
+    )
+    trainer.train()
+    margins = [line["rewards/margins"] for line in trainer.state.log_history[:-1]]
+    assert margins[0] == 0.0
+    assert all(margin != 0.0 for margin in margins[1:])
+    assert len(margins) == 6
+
+
+def test_the_first_loss_is_log_2_and_a_tenth_of_the_chosen_clips_nll(tmp_path: Path) -> None:
+    core = tiny_core()
+    preferences = write_preferences(tmp_path, sample_pairs(core, 4), [True] * 4)
+    model = FlatAudioLM(core)
+    trainer = build_trainer(
+        model,
+        preferences,
+        DpoConfig.from_mapping({**STEADY, "n_epochs": 1}),
+        folder=tmp_path / "out",
+        lengths=Lengths(50, True),
+    )
+    batch = trainer.data_collator.collate(preferences)
+    with torch.no_grad():
+        rows = model.vocabulary.split(batch["input_ids"][:4])
+        nll = torch.stack(
+            [
+                F.cross_entropy(logits.transpose(1, 2), rows.grid[:, :, k], ignore_index=512)
+                for k, logits in enumerate(model.code_logits(rows))
+            ]
+        )
+    trainer.train()
+    first = trainer.state.log_history[0]
+    assert first["loss"] == pytest.approx(np.log(2) + 0.1 * nll.mean().item(), abs=1e-4)
+
+
+def test_clips_of_14_s_and_longer_are_trained_on_to_their_last_code(tmp_path: Path) -> None:
+    preferences = ragged_preferences(tmp_path, (14, 2, 30, 1))
+    model = FlatAudioLM(tiny_core())
+    trainer = build_trainer(
+        model,
+        preferences,
+        DpoConfig.from_mapping({**STEADY, "n_epochs": 1}),
+        folder=tmp_path / "out",
+        lengths=Lengths.of([350, 50, 750, 25], 2),
+    )
+    assert trainer.args.max_length is None
+    seen: list[int] = []
+    forward = type(model).forward
+
+    class Watching(FlatAudioLM):
+        def forward(self, *args: object, **kwargs: object) -> object:
+            output = forward(self, *args, **kwargs)
+            seen.extend((output.log_probs != 0).sum(1).tolist())
+            return output
+
+    model.__class__ = Watching
+    trainer.train()
+    policy_then_reference = sorted(2 * [50, 100, 700, 1500])
+    assert sorted(seen[:8]) == policy_then_reference
+    assert sorted(seen[8:]) == policy_then_reference
+
+
+def test_every_projection_is_adapted_and_nothing_else_is_trained(tmp_path: Path) -> None:
+    trainer = build_trainer(
+        FlatAudioLM(tiny_core()),
+        ragged_preferences(tmp_path, (1,)),
+        DpoConfig(),
+        folder=tmp_path / "out",
+        lengths=Lengths(50, True),
+    )
+    policy = trainer.model
+    assert isinstance(policy, PeftModel)
+    trained = [name for name, weight in policy.named_parameters() if weight.requires_grad]
+    assert all(".lora_" in name for name in trained)
+    assert {name.split(".lora_")[0].rsplit(".")[-1] for name in trained} == set(LORA_TARGETS)
+    assert len(trained) == 2 * len(LORA_TARGETS) * 2  # A and B in both layers
+
+
+def test_no_length_limit_is_left_to_a_default(tmp_path: Path) -> None:
+    arguments = trainer_arguments(DpoConfig(), tmp_path, Lengths(250, True), "cpu")
+    assert arguments.max_length is None
+    assert not arguments.gradient_checkpointing
+    assert not arguments.bf16
+    assert arguments.report_to == []
+
+
+def test_heavier_preferences_pull_harder(tmp_path: Path) -> None:
+    core = tiny_core()
+    pairs = sample_pairs(core, 2)
+    light = write_preferences(tmp_path, pairs, [True, True])
+    heavy = [light[0], Preference(**{**vars(light[1]), "weight": 50.0})]
+
+    def margins_after(preferences: list[Preference]) -> torch.Tensor:
+        trainer = build_trainer(
+            FlatAudioLM(tiny_core()),
+            preferences,
+            DpoConfig.from_mapping({**STEADY, "batch_pairs": 2, "n_epochs": 4, "sft_weight": 0.0}),
+            folder=tmp_path / "out",
+            lengths=Lengths(50, True),
+        )
+        trainer.train()
+        from alignment.scoring import parent_scores, score_preferences
+
+        collator = trainer.data_collator
+        now = score_preferences(trainer.model, light, collator)
+        before = parent_scores(trainer.model, light, collator)
+        return (now.chosen - before.chosen) - (now.rejected - before.rejected)
+
+    plain, weighted = margins_after(light), margins_after(heavy)
+    assert weighted[1] / weighted[0] > 1.2 * plain[1] / plain[0]
