@@ -85,6 +85,12 @@ def _flux(spectrum: NDArray[np.float32]) -> NDArray[np.float32]:
     return rise
 
 
+def _smooth(values: NDArray[np.float32], width: int) -> NDArray[np.float64]:
+    """Returns moving means over `width` steps, or over all of fewer, [len(values)]."""
+    width = min(width, len(values))
+    return np.convolve(values, np.ones(width) / width, "same")
+
+
 def _pitch_classes(
     spectrum: NDArray[np.float32], bins_hz: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -106,7 +112,7 @@ def bass_change(waveform: torch.Tensor, sample_rate_hz: int) -> float:
 
 def _beat(flux: NDArray[np.float32], change: float) -> int:
     """Returns the frames per beat whose multiples the onsets repeat at most clearly."""
-    centred = flux - np.convolve(flux, np.ones(101) / 101, "same")
+    centred = flux - _smooth(flux, 101)
     n = len(centred)
     correlation = np.correlate(centred, centred, "full")[n - 1 :]
     correlation = correlation / (correlation[0] + 1e-9)
@@ -123,7 +129,7 @@ def _beat(flux: NDArray[np.float32], change: float) -> int:
 
 
 def _onsets_per_s(flux: NDArray[np.float32], duration_s: float) -> float:
-    around = np.convolve(flux, np.ones(41) / 41, "same")
+    around = _smooth(flux, 41)
     floor = 0.15 * float(np.percentile(flux, 98))
     reach = 4
     peaks = [
@@ -134,14 +140,17 @@ def _onsets_per_s(flux: NDArray[np.float32], duration_s: float) -> float:
     return len(peaks) / duration_s
 
 
-def _chroma(waveform: torch.Tensor, sample_rate_hz: int) -> NDArray[np.float64]:
-    """Returns the share of each pitch class in the energy that is near a key, [12]."""
+def _chroma(waveform: torch.Tensor, sample_rate_hz: int, power: int) -> NDArray[np.float64]:
+    """Returns the share of each pitch class in what sounds near a key, [12].
+
+    Magnitudes (power 1) let quiet notes count; energies (power 2) drop what leaks from loud ones.
+    """
     spectrum = _magnitudes(waveform, CHROMA_N_FFT, CHROMA_HOP)
     bins_hz = np.linspace(0, sample_rate_hz / 2, CHROMA_N_FFT // 2 + 1)
     inside = (bins_hz > LOWEST_CHROMA_HZ) & (bins_hz < HIGHEST_CHROMA_HZ)
     keys = 12 * np.log2(bins_hz[inside] / 440) + 69
     in_tune = np.abs(keys - np.round(keys)) < IN_TUNE_SEMITONES
-    strength = spectrum[inside].sum(axis=1) * in_tune
+    strength = (spectrum[inside] ** power).sum(axis=1) * in_tune
     chroma = np.bincount(np.round(keys).astype(int) % 12, strength, 12)
     return chroma / (chroma.sum() + 1e-9)
 
@@ -179,7 +188,7 @@ def measure_clip(waveform: NDArray[np.float32], sample_rate_hz: int) -> ClipMeas
     low = _magnitudes(samples, KICK_N_FFT, sample_rate_hz // FLUX_STEPS_PER_S)[KICK_BINS]
     usual = float(np.median((spectrum**2).sum(axis=0))) + 1e-6
     kick = float(np.percentile((low**2).sum(axis=0), 95)) / usual
-    chroma = _chroma(samples, sample_rate_hz)
+    chroma = _chroma(samples, sample_rate_hz, power=1)
     size = round(LEVEL_STEP_S * sample_rate_hz)
     steps = waveform[: len(waveform) // size * size].reshape(-1, size)
     level = np.sqrt((steps.astype(np.float64) ** 2).mean(axis=1))
@@ -190,7 +199,7 @@ def measure_clip(waveform: NDArray[np.float32], sample_rate_hz: int) -> ClipMeas
         centroid_hz=float(centroids.mean()) if loud.any() else 0.0,
         major_score=_profile_fit(chroma, MAJOR_PROFILE) - _profile_fit(chroma, MINOR_PROFILE),
         kick_db=10 * float(np.log10(kick + 1e-9)),
-        in_scale_share=_in_scale_share(chroma),
+        in_scale_share=_in_scale_share(_chroma(samples, sample_rate_hz, power=2)),
         silent_share=float((level <= SILENT_RMS).mean()),
         clipped_share=float((np.abs(waveform) >= CLIPPED_LEVEL).mean()),
         sounding_s=float((sounding[-1] + 1) * LEVEL_STEP_S) if len(sounding) else 0.0,
