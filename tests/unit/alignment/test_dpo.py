@@ -1,17 +1,21 @@
 """The stock trainer on the face: what its first steps compute, and that it cuts nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from peft import PeftModel
+from torch import nn
 
+from alignment.collation import PreferenceCollator
 from alignment.config import LORA_TARGETS, DpoConfig
 from alignment.dpo import Lengths, build_trainer, trainer_arguments
 from alignment.face import FlatAudioLM
 from alignment.runs import Preference
+from alignment.scoring import parent_scores, score_preferences
 from tests.tiny import tiny_core
 from tests.unit.alignment.planted import random_headers, sample_pairs, write_preferences
 
@@ -58,7 +62,7 @@ def test_the_first_loss_is_log_2_and_a_tenth_of_the_chosen_clips_nll(tmp_path: P
         folder=tmp_path / "out",
         lengths=Lengths(50, True),
     )
-    batch = trainer.data_collator.collate(preferences)
+    batch = PreferenceCollator(model.vocabulary, preferences, 25).collate(preferences)
     with torch.no_grad():
         rows = model.vocabulary.split(batch["input_ids"][:4])
         nll = torch.stack(
@@ -82,17 +86,12 @@ def test_clips_of_14_s_and_longer_are_trained_on_to_their_last_code(tmp_path: Pa
         folder=tmp_path / "out",
         lengths=Lengths.of([350, 50, 750, 25], 2),
     )
-    assert trainer.args.max_length is None
     seen: list[int] = []
-    forward = type(model).forward
 
-    class Watching(FlatAudioLM):
-        def forward(self, *args: object, **kwargs: object) -> object:
-            output = forward(self, *args, **kwargs)
-            seen.extend((output.log_probs != 0).sum(1).tolist())
-            return output
+    def count(_module: nn.Module, _inputs: object, output: Any) -> None:
+        seen.extend((output.log_probs != 0).sum(1).tolist())
 
-    model.__class__ = Watching
+    model.register_forward_hook(count)
     trainer.train()
     policy_then_reference = sorted(2 * [50, 100, 700, 1500])
     assert sorted(seen[:8]) == policy_then_reference
@@ -130,19 +129,20 @@ def test_heavier_preferences_pull_harder(tmp_path: Path) -> None:
     heavy = [light[0], Preference(**{**vars(light[1]), "weight": 50.0})]
 
     def margins_after(preferences: list[Preference]) -> torch.Tensor:
+        model = FlatAudioLM(tiny_core())
         trainer = build_trainer(
-            FlatAudioLM(tiny_core()),
+            model,
             preferences,
             DpoConfig.from_mapping({**STEADY, "batch_pairs": 2, "n_epochs": 4, "sft_weight": 0.0}),
             folder=tmp_path / "out",
             lengths=Lengths(50, True),
         )
         trainer.train()
-        from alignment.scoring import parent_scores, score_preferences
-
-        collator = trainer.data_collator
-        now = score_preferences(trainer.model, light, collator)
-        before = parent_scores(trainer.model, light, collator)
+        policy = trainer.model
+        assert isinstance(policy, PeftModel)
+        collator = PreferenceCollator(model.vocabulary, light, 25)
+        now = score_preferences(policy, light, collator)
+        before = parent_scores(policy, light, collator)
         return (now.chosen - before.chosen) - (now.rejected - before.rejected)
 
     plain, weighted = margins_after(light), margins_after(heavy)
