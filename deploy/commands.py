@@ -63,9 +63,9 @@ def print_links(site: Site) -> None:
     if os.environ.get("ATTUNE_EMBEDDED", "1").lower() in {"0", "false", "no", "off"}:
         say("  public deployment: invite people with ./run manage invite ROLE")
         return
+    links = manage(site, "invite", *ROLES, "--base-url", site.address).split()
     say("  sign in (each link works once; ./run manage invite ROLE makes more):")
-    for role, does in ROLES.items():
-        link = manage(site, "invite", role, "--base-url", site.address).strip()
+    for (role, does), link in zip(ROLES.items(), links, strict=True):
         say(f"    {role:<9} {link}   {does}")
 
 

@@ -216,6 +216,7 @@ def stop(children: list[Child]) -> None:
 def serving(site: Site) -> Iterator[list[Child]]:
     """Run a stack for the length of the block, once the site answers."""
     require_free_port(site.port)
+    (site.home / "static").mkdir(parents=True, exist_ok=True)
     children = children_of(site, stack_environment(site))
     try:
         for child in children:

@@ -1,4 +1,4 @@
-"""`manage.py invite ROLE`: a link that lets one person in, once."""
+"""`manage.py invite ROLE ...`: links that each let one person in, once."""
 
 from argparse import ArgumentParser
 from datetime import timedelta
@@ -14,12 +14,12 @@ LIFETIME_DAYS = 7
 
 
 class Command(BaseCommand):
-    """Prints nothing but the link."""
+    """Prints nothing but the links, one a line in the order of the roles."""
 
-    help = "Print a single-use link that makes an account in a role."
+    help = "Print a single-use link for each role named; it makes an account in that role."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("role", choices=Role.values)
+        parser.add_argument("roles", metavar="ROLE", nargs="+", choices=Role.values)
         parser.add_argument("--base-url", default="", help="site address to put before the path")
         parser.add_argument(
             "--days", type=float, default=LIFETIME_DAYS, help=f"lifetime ({LIFETIME_DAYS})"
@@ -28,7 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["days"] <= 0:
             raise CommandError(f"--days {options['days']:g}: expected more than 0")
-        _, token = create_invitation(
-            role=options["role"], lifetime=timedelta(days=options["days"]), now=timezone.now()
-        )
-        self.stdout.write(f"{options['base_url'].rstrip('/')}/join/{token}")
+        lifetime = timedelta(days=options["days"])
+        for role in options["roles"]:
+            _, token = create_invitation(role=role, lifetime=lifetime, now=timezone.now())
+            self.stdout.write(f"{options['base_url'].rstrip('/')}/join/{token}")
