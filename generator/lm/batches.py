@@ -146,3 +146,17 @@ def full_batch(
         ),
         seconds=torch.tensor([[0.0, clips.n_frames[i] / FRAME_RATE_HZ] for i in indices]),
     )
+
+
+def joined(parts: Sequence[TokenisedClips]) -> TokenisedClips:
+    """Returns the clips of several tokenised corpora, one after the other."""
+    offsets = np.cumsum([0] + [part.codes.shape[1] for part in parts[:-1]])
+    return TokenisedClips(
+        codes=np.concatenate([part.codes for part in parts], axis=1),
+        silence=parts[0].silence,
+        headers=np.concatenate([part.headers for part in parts]),
+        starts=np.concatenate(
+            [part.starts + offset for part, offset in zip(parts, offsets, strict=True)]
+        ),
+        n_frames=np.concatenate([part.n_frames for part in parts]),
+    )

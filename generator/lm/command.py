@@ -10,7 +10,7 @@ import torch
 from generator.checkpoints import load_core
 from generator.codec.model import Codec, load_codec
 from generator.corpus.storage import load_tokens
-from generator.lm.batches import tokenised_clips
+from generator.lm.batches import joined, tokenised_clips
 from generator.lm.starter import StarterConfig, StarterCore
 from generator.lm.training import Trainer, TrainingConfig
 
@@ -24,7 +24,13 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         ("finetune", "train the language model on codes and headers"),
     ):
         command = subparsers.add_parser(name, help=text)
-        command.add_argument("--tokens", type=Path, required=True, help="tokenised corpus")
+        command.add_argument(
+            "--tokens",
+            type=Path,
+            nargs="+",
+            required=True,
+            help="tokenised corpora; the last clips of the last one are for validation",
+        )
         command.add_argument("--codec", type=Path, required=True, help="folder of the codec")
         command.add_argument("--out", type=Path, required=True, help="folder to train in")
         command.add_argument("--init", type=Path, help="folder of a core to start from")
@@ -56,9 +62,12 @@ def run(arguments: argparse.Namespace) -> None:
         core = load_core(arguments.init)
     else:
         core = StarterCore(StarterConfig(width=arguments.width, n_layers=arguments.layers))
-    codes, rows = load_tokens(arguments.tokens)
-    clips = tokenised_clips(
-        codes, rows, silence_codes(load_codec(arguments.codec)), core.n_codebooks
+    silence = silence_codes(load_codec(arguments.codec))
+    clips = joined(
+        [
+            tokenised_clips(*load_tokens(folder), silence, core.n_codebooks)
+            for folder in arguments.tokens
+        ]
     )
     config = TrainingConfig(
         minutes=arguments.minutes,

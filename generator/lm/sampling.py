@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +42,18 @@ class SamplingSettings:
                 raise RequestError(f"{name} is {least:g} to {most:g}, got {value}")
         if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 0:
             raise RequestError(f"top_k is a whole number of at least 0, got {self.top_k}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the settings as a mapping that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> SamplingSettings:
+        """Returns the settings that `to_json` wrote."""
+        try:
+            return cls(**fields)
+        except TypeError as exc:
+            raise RequestError(f"these are no sampling settings: {dict(fields)}") from exc
 
 
 def truncate(logits: Tensor, settings: SamplingSettings) -> Tensor:

@@ -202,19 +202,26 @@ class Trainer:
 
     @torch.inference_mode()
     def validate(self, n_clips: int, *, with_text: bool) -> list[float]:
-        """Returns each codebook's mean negative log-likelihood on n_clips held-out clips."""
+        """Returns each codebook's mean negative log-likelihood on n_clips held-out clips.
+
+        Clips of like length share a window that none of them ends in, so that silence, which
+        is easy to predict, does not count.
+        """
         first = self._n_training
-        total = first + min(n_clips, self.config.n_validation_clips)
-        sums = np.zeros(self.core.n_codebooks)
+        held_out = np.arange(first, first + min(n_clips, self.config.n_validation_clips))
+        held_out = held_out[np.argsort(self.clips.n_frames[held_out], kind="stable")]
+        sums, n_tokens = np.zeros(self.core.n_codebooks), 0
         self.core.eval()
-        for start in range(first, total, 16):
-            indices = range(start, min(start + 16, total))
-            batch = full_batch(self.clips, indices, self.config.n_frames, with_text=with_text)
+        for start in range(0, len(held_out), 8):
+            indices = held_out[start : start + 8].tolist()
+            n_frames = min(self.config.n_frames, int(self.clips.n_frames[indices[0]]))
+            batch = full_batch(self.clips, indices, n_frames, with_text=with_text)
             with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
                 loss = token_loss(self.core, batch, self.config.codebook_weights)
-            sums += loss.mean_per_codebook.double().numpy() * len(indices)
+            sums += loss.mean_per_codebook.double().numpy() * len(indices) * n_frames
+            n_tokens += len(indices) * n_frames
         self.core.train()
-        return [float(value) for value in sums / (total - first)]
+        return [float(value) for value in sums / n_tokens]
 
     def run(self) -> TrainingReport:
         """Trains until the budget is used; saves and logs on the way and at the end."""

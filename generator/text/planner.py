@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from generator.corpus.attributes import FRAME_RATE_HZ, FRAMES_PER_BEAT_OF_TEMPO
 from generator.errors import CheckpointError
 from generator.files import load_weights, read_json, write_json, write_tensors
-from generator.text.header import HEADER_VOCABULARY, SlotValue, decode_header, encode_header
+from generator.text.header import (
+    EMPTY_HEADER,
+    HEADER_VOCABULARY,
+    SlotValue,
+    decode_header,
+    encode_header,
+)
 from generator.text.vocabulary import (
     STOP_WORDS,
     find_bpm,
@@ -102,11 +108,11 @@ class Planner(nn.Module):
         Beats per minute are read as numbers, not learned.
         """
         words = split_words(prompt)
-        scores = self([self.features(words)])
-        header = [
-            HEADER_VOCABULARY.first_id(slot) + int(score[0].argmax())
-            for slot, score in enumerate(scores)
-        ]
+        features = self.features(words)
+        header = list(EMPTY_HEADER)
+        if features:
+            choices = [int(score[0].argmax()) for score in self([features])]
+            header = [first + choice for first, choice in zip(header, choices, strict=True)]
         bpm = find_bpm(prompt)
         if bpm is not None:
             frames = frames_of_bpm(bpm)

@@ -1,0 +1,181 @@
+"""Sampled codes obey seeds, guidance and truncation, and equal a slow obvious twin."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from generator.errors import GeneratorError, RequestError
+from generator.lm.patterns import DelayPattern
+from generator.lm.sampling import (
+    SamplingSettings,
+    draw,
+    guided_logits,
+    sample_codes,
+    truncate,
+)
+from generator.lm.starter import StarterCore, all_logits
+from generator.text.header import encode_header
+from tests.tiny import tiny_core
+
+SLOW_PIANO = encode_header({"tempo": "slow", "lead": "piano"})
+FAST_ORGAN = encode_header({"tempo": "fast", "lead": "organ"})
+PLAIN = SamplingSettings(guidance=1.0, temperature=1.0, top_k=0, top_p=1.0)
+
+
+@pytest.fixture
+def core() -> StarterCore:
+    return tiny_core()
+
+
+def seconds(batch: int, total_s: float = 1.0) -> torch.Tensor:
+    return torch.tensor([[0.0, total_s]] * batch)
+
+
+def slow_greedy(
+    core: StarterCore, text: torch.Tensor, times: torch.Tensor, n_frames: int, guidance: float
+) -> torch.Tensor:
+    """Returns greedy codes [B, K, T]: the whole sequence again at every step, no cache."""
+    pattern = DelayPattern(core.delays, core.codebook_size)
+    batch, n_steps = text.shape[0], pattern.n_steps(n_frames)
+    rows = torch.full((batch, n_steps + 1, core.n_codebooks), pattern.hole)
+    empty, mask = core.empty_text(batch)
+    with torch.no_grad():
+        for step in range(n_steps):
+            seen = rows[:, : step + 1]
+            told = all_logits(core, core.trunk(seen, core.condition(text, mask, times)))[:, -1]
+            untold = all_logits(core, core.trunk(seen, core.condition(empty, mask, times)))[:, -1]
+            best = (untold + guidance * (told - untold)).argmax(-1)
+            for codebook, delay in enumerate(core.delays):
+                if delay <= step < delay + n_frames:
+                    rows[:, step + 1, codebook] = best[:, codebook]
+    return pattern.revert(rows[:, 1:])
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_greedy_codes_equal_those_of_the_slow_twin(core: StarterCore, guidance: float) -> None:
+    text = torch.tensor([SLOW_PIANO, FAST_ORGAN])
+    settings = SamplingSettings(guidance=guidance, temperature=1.0, top_k=1)
+    fast = sample_codes(core, text, seconds(2), 25, settings, [0, 1])
+    slow = slow_greedy(core, text, seconds(2), 25, guidance)
+    assert fast.shape == (2, 2, 25)
+    assert torch.equal(fast, slow)
+    assert len(slow.unique()) > 3
+
+
+def test_a_clip_with_a_seed_is_the_same_in_any_batch(core: StarterCore) -> None:
+    text = torch.tensor([SLOW_PIANO, FAST_ORGAN, SLOW_PIANO, FAST_ORGAN, SLOW_PIANO])
+    settings = SamplingSettings(guidance=2.0, temperature=0.9, top_k=100, top_p=0.95)
+    together = sample_codes(core, text, seconds(5), 25, settings, [5, 6, 7, 8, 9])
+    alone = sample_codes(core, text[3:4], seconds(1), 25, settings, [8])
+    assert torch.equal(alone[0], together[3])
+    assert not torch.equal(together[0], together[2])
+
+
+def test_the_global_random_state_is_neither_read_nor_moved(core: StarterCore) -> None:
+    text = torch.tensor([SLOW_PIANO])
+    torch.manual_seed(1)
+    first = sample_codes(core, text, seconds(1), 10, PLAIN, [3])
+    after = torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(after, torch.rand(1))
+    assert torch.equal(first, sample_codes(core, text, seconds(1), 10, PLAIN, [3]))
+
+
+def test_guidance_one_is_the_conditional_distribution() -> None:
+    logits = torch.randn(4, 2, 512)
+    assert torch.allclose(guided_logits(logits, 1.0), logits[:2], atol=1e-6)
+    assert torch.allclose(guided_logits(logits, 0.0), logits[2:], atol=1e-6)
+
+
+def test_guidance_that_is_nearly_off_gives_the_codes_of_guidance_off(core: StarterCore) -> None:
+    text = torch.tensor([SLOW_PIANO])
+    nearly = SamplingSettings(guidance=1.0 + 1e-9, temperature=1.0, top_k=0, top_p=1.0)
+    off = sample_codes(core, text, seconds(1), 20, PLAIN, [4])
+    assert torch.equal(sample_codes(core, text, seconds(1), 20, nearly, [4]), off)
+
+
+def test_an_empty_prompt_is_unconditional_at_any_guidance(core: StarterCore) -> None:
+    text, _ = core.empty_text(1)
+    strong = SamplingSettings(guidance=5.0, temperature=1.0, top_k=0, top_p=1.0)
+    off = sample_codes(core, text, seconds(1), 20, PLAIN, [4])
+    assert torch.equal(sample_codes(core, text, seconds(1), 20, strong, [4]), off)
+
+
+def test_text_and_timing_change_the_codes(core: StarterCore) -> None:
+    text = torch.tensor([SLOW_PIANO])
+    reference = sample_codes(core, text, seconds(1), 20, PLAIN, [4])
+    other_text = sample_codes(core, torch.tensor([FAST_ORGAN]), seconds(1), 20, PLAIN, [4])
+    other_time = sample_codes(core, text, seconds(1, 9.0), 20, PLAIN, [4])
+    assert not torch.equal(reference, other_text)
+    assert not torch.equal(reference, other_time)
+
+
+def test_logits_that_are_not_numbers_name_the_step(core: StarterCore) -> None:
+    with torch.no_grad():
+        core.get_parameter("final_norm.weight").fill_(torch.nan)
+    with pytest.raises(GeneratorError, match="not finite at step 0 of 11"):
+        sample_codes(core, torch.tensor([SLOW_PIANO]), seconds(1), 10, PLAIN, [0])
+
+
+def test_truncation_can_be_done_by_hand() -> None:
+    logits = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
+    assert torch.allclose(
+        truncate(logits, SamplingSettings(1.0, 1.0, 2, 1.0)), torch.tensor([0.625, 0.375, 0, 0])
+    )
+    # 0.5 does not reach 0.6 and 0.5 + 0.3 does, so the second is the last to stay.
+    assert torch.allclose(
+        truncate(logits, SamplingSettings(1.0, 1.0, 0, 0.6)), torch.tensor([0.5, 0.3, 0.0, 0.0])
+    )
+    cold = truncate(logits, SamplingSettings(1.0, 0.5, 0, 1.0))
+    assert torch.allclose(cold, torch.tensor([0.25, 0.09, 0.0225, 0.0025]) / 0.365)
+
+
+def test_drawing_passes_the_cumulated_probabilities_in_order() -> None:
+    probabilities = torch.tensor([[0.2, 0.0, 0.3, 0.5]]).repeat(6, 1)
+    uniform = torch.tensor([0.0, 0.19, 0.2, 0.49, 0.51, 0.999999])
+    assert draw(probabilities, uniform).tolist() == [0, 0, 2, 2, 3, 3]
+
+
+def test_drawn_tokens_have_the_asked_for_frequencies() -> None:
+    uniform = torch.rand(20000, generator=torch.Generator().manual_seed(0))
+    tokens = draw(torch.tensor([[0.1, 0.2, 0.7]]).expand(20000, 3), uniform)
+    shares = torch.bincount(tokens, minlength=3) / 20000
+    assert torch.allclose(shares, torch.tensor([0.1, 0.2, 0.7]), atol=0.015)
+
+
+def test_settings_survive_a_round_through_json() -> None:
+    settings = SamplingSettings(guidance=2.0, temperature=0.8, top_k=50, top_p=0.9)
+    assert SamplingSettings(**asdict(settings)) == settings
+    assert SamplingSettings.from_json(settings.to_json()) == settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"guidance": -1.0}, "guidance is 0 to 20, got -1"),
+        ({"guidance": float("nan")}, "guidance is 0 to 20, got nan"),
+        ({"temperature": 0.0}, "temperature is 0.05 to 5, got 0"),
+        ({"top_k": -1}, "top_k is a whole number of at least 0, got -1"),
+        ({"top_k": 2.5}, "top_k is a whole number of at least 0, got 2.5"),
+        ({"top_p": 0.0}, "top_p is 0.01 to 1, got 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(changes: dict[str, float], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        SamplingSettings(**changes)  # type: ignore[arg-type]
+
+
+def test_unknown_settings_are_refused() -> None:
+    with pytest.raises(RequestError, match="warmth"):
+        SamplingSettings.from_json({"warmth": 1})
+
+
+def test_seeds_and_frames_must_fit(core: StarterCore) -> None:
+    text = torch.tensor([SLOW_PIANO])
+    with pytest.raises(RequestError, match="expected 1 seeds, one a clip, got 2"):
+        sample_codes(core, text, seconds(1), 10, PLAIN, [0, 1])
+    with pytest.raises(RequestError, match="n_frames is at least 1, got 0"):
+        sample_codes(core, text, seconds(1), 0, PLAIN, [0])
