@@ -1,10 +1,12 @@
 """Writes that make pairs: request them, mark them ready, keep a pool ahead of the raters."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import structlog
 from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 
 from attune.catalog.draws import UniformSource, draw_integer
 from attune.catalog.models import Checkpoint, Clip, ClipStatus, Prompt
@@ -15,11 +17,16 @@ from attune.ratings.choices import PairPurpose
 from attune.ratings.errors import PairingError
 from attune.ratings.models import Pair, Study
 from attune.ratings.pairing import spread_prompts
-from attune.ratings.selectors import count_waiting_pairs, prompt_usage
+from attune.ratings.selectors import (
+    count_waiting_pairs,
+    has_only_failed_lately,
+    prompt_usage,
+)
 
 log = structlog.get_logger(__name__)
 
 SEED_LIMIT = 2**31
+FAILURE_PAUSE = timedelta(minutes=10)
 
 
 @transaction.atomic
@@ -92,14 +99,18 @@ def mark_ready_pairs(*, clips: Sequence[Clip]) -> int:
 def fill_pool(*, study: Study, rng: UniformSource) -> int:
     """How many pairs were requested so that `pool_target` pairs wait for their first rater.
 
-    Nothing is requested for a closed study or an empty rotation. With two checkpoints or more
-    in rotation a share of the pairs judges; those use held-out prompts where there are any,
-    since training never sees them.
+    Nothing is requested for a closed study or an empty rotation, nor for ten minutes after
+    pairs that all failed: what failed a moment ago would fail again and again. With two
+    checkpoints or more in rotation a share of the pairs judges; those use held-out prompts
+    where there are any, since training never sees them.
     """
     study = Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     n_missing = study.pool_target - count_waiting_pairs(study)
     entries = rotation_entries(study.population)
     if not study.is_open or n_missing <= 0 or not entries:
+        return 0
+    if has_only_failed_lately(study, since=timezone.now() - FAILURE_PAUSE):
+        log.warning("pool_waits", study=study.slug, reason="the last pairs all failed")
         return 0
     n_judging = 0
     if len(entries) > 1:

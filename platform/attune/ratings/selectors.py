@@ -6,9 +6,17 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.core import signing
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import (
+    BooleanField,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    OuterRef,
+    Q,
+    QuerySet,
+)
 
-from attune.catalog.models import Clip, Population
+from attune.catalog.models import Clip, ClipStatus, Population
 from attune.raters.models import Rater
 from attune.ratings.choices import AssignmentState, Choice, PairPurpose, Side
 from attune.ratings.levels import Level, pair_gains_db
@@ -18,6 +26,7 @@ from attune.ratings.sessions import count_session
 
 AUDIO_SALT = "audio"
 CANDIDATE_LIMIT = 256
+FAILURES_TO_PAUSE = 4
 TAKEN_STATES = (AssignmentState.OPEN, AssignmentState.ANSWERED)
 
 
@@ -194,6 +203,18 @@ def count_waiting_pairs(study: Study) -> int:
     """Pairs, ready or pending, that have no rating and that nobody is rating now."""
     taken = Assignment.objects.filter(pair=OuterRef("pk"), state=AssignmentState.OPEN)
     return study.pairs.filter(is_withdrawn=False, n_ratings=0).filter(~Exists(taken)).count()
+
+
+def has_only_failed_lately(study: Study, *, since: datetime) -> bool:
+    """True if clips failed in each of the last few pairs requested since then, and in some."""
+    failed = Q(first_clip__status=ClipStatus.FAILED) | Q(second_clip__status=ClipStatus.FAILED)
+    latest = (
+        study.pairs.filter(created_at__gte=since)
+        .annotate(is_failed=ExpressionWrapper(failed, output_field=BooleanField()))
+        .order_by("-pk")
+        .values_list("is_failed", flat=True)[:FAILURES_TO_PAUSE]
+    )
+    return len(latest) > 0 and all(latest)
 
 
 def side_clip(assignment: Assignment, side: Side) -> Clip:

@@ -2,8 +2,10 @@
 
 import random
 from collections import Counter
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from attune.catalog.models import (
     Checkpoint,
@@ -213,6 +215,26 @@ class TestPools:
         close_study(study=study)
         assert self.fill(study) == 0
         assert RotationEntry.objects.count() == 1
+
+    def test_a_pool_whose_pairs_all_failed_waits_ten_minutes(self) -> None:
+        make_anchor()
+        study = make_study(pool_target=6)
+        self.fill(study)
+        Clip.objects.update(status=ClipStatus.FAILED)
+        mark_ready_pairs(clips=list(Clip.objects.all()))
+        assert self.fill(study) == 0
+        Pair.objects.update(created_at=timezone.now() - timedelta(minutes=11))
+        assert self.fill(study) == 6
+
+    def test_a_pool_in_which_some_pairs_succeed_goes_on(self) -> None:
+        make_anchor()
+        study = make_study(pool_target=6)
+        self.fill(study)
+        pairs = Pair.objects.order_by("-pk")
+        failed = [pair.second_clip for pair in (*pairs[:2], *pairs[3:])]
+        Clip.objects.filter(pk__in=[clip.pk for clip in failed]).update(status=ClipStatus.FAILED)
+        mark_ready_pairs(clips=failed)
+        assert self.fill(study) == 5
 
 
 def test_counts_of_a_study_tell_pairs_by_state() -> None:

@@ -5,52 +5,138 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('catalog', '0001_initial'),
-        ('raters', '0001_initial'),
+        ("catalog", "0001_initial"),
+        ("raters", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='PairCount',
+            name="PairCount",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('population', models.CharField(choices=[('people', 'people'), ('rehearsal', 'rehearsal')], max_length=16)),
-                ('n_first_wins', models.PositiveIntegerField(default=0)),
-                ('n_second_wins', models.PositiveIntegerField(default=0)),
-                ('n_ties', models.PositiveIntegerField(default=0)),
-                ('n_both_bad', models.PositiveIntegerField(default=0)),
-                ('first_checkpoint', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='catalog.checkpoint')),
-                ('rater', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='pair_counts', to='raters.rater')),
-                ('second_checkpoint', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='catalog.checkpoint')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "population",
+                    models.CharField(
+                        choices=[("people", "people"), ("rehearsal", "rehearsal")], max_length=16
+                    ),
+                ),
+                ("n_first_wins", models.PositiveIntegerField(default=0)),
+                ("n_second_wins", models.PositiveIntegerField(default=0)),
+                ("n_ties", models.PositiveIntegerField(default=0)),
+                ("n_both_bad", models.PositiveIntegerField(default=0)),
+                (
+                    "first_checkpoint",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="catalog.checkpoint",
+                    ),
+                ),
+                (
+                    "rater",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="pair_counts",
+                        to="raters.rater",
+                    ),
+                ),
+                (
+                    "second_checkpoint",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="catalog.checkpoint",
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('population', 'rater', 'first_checkpoint', 'second_checkpoint'), name='one_pair_count_per_rater_and_two_checkpoints'), models.CheckConstraint(condition=models.Q(('first_checkpoint__lt', models.F('second_checkpoint'))), name='pair_count_orders_its_checkpoints')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("population", "rater", "first_checkpoint", "second_checkpoint"),
+                        name="one_pair_count_per_rater_and_two_checkpoints",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("first_checkpoint__lt", models.F("second_checkpoint"))),
+                        name="pair_count_orders_its_checkpoints",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Standing',
+            name="Standing",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('population', models.CharField(choices=[('people', 'people'), ('rehearsal', 'rehearsal')], max_length=16)),
-                ('score', models.FloatField()),
-                ('low', models.FloatField(blank=True, null=True)),
-                ('high', models.FloatField(blank=True, null=True)),
-                ('n_wins', models.PositiveIntegerField()),
-                ('n_losses', models.PositiveIntegerField()),
-                ('n_ties', models.PositiveIntegerField()),
-                ('n_both_bad', models.PositiveIntegerField()),
-                ('n_raters', models.PositiveIntegerField()),
-                ('interval_method', models.CharField(choices=[('raters', 'raters resampled'), ('wider', 'few raters: the wider of resampled raters and ratings'), ('ratings', 'one rater: ratings resampled')], max_length=16)),
-                ('groups', models.JSONField(default=list, help_text='Two checkpoints that share a number cannot be told apart.')),
-                ('refreshed_at', models.DateTimeField()),
-                ('checkpoint', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='standings', to='catalog.checkpoint')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "population",
+                    models.CharField(
+                        choices=[("people", "people"), ("rehearsal", "rehearsal")], max_length=16
+                    ),
+                ),
+                ("score", models.FloatField()),
+                ("low", models.FloatField(blank=True, null=True)),
+                ("high", models.FloatField(blank=True, null=True)),
+                ("n_wins", models.PositiveIntegerField()),
+                ("n_losses", models.PositiveIntegerField()),
+                ("n_ties", models.PositiveIntegerField()),
+                ("n_both_bad", models.PositiveIntegerField()),
+                ("n_raters", models.PositiveIntegerField()),
+                (
+                    "interval_method",
+                    models.CharField(
+                        choices=[
+                            ("raters", "raters resampled"),
+                            ("wider", "few raters: the wider of resampled raters and ratings"),
+                            ("ratings", "one rater: ratings resampled"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "groups",
+                    models.JSONField(
+                        default=list,
+                        help_text="Two checkpoints that share a number cannot be told apart.",
+                    ),
+                ),
+                ("refreshed_at", models.DateTimeField()),
+                (
+                    "checkpoint",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="standings",
+                        to="catalog.checkpoint",
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('population', 'checkpoint'), name='one_standing_per_checkpoint'), models.CheckConstraint(condition=models.Q(('low__isnull', True), models.Q(('low__lte', models.F('score')), ('high__gte', models.F('score'))), _connector='OR'), name='standing_lies_within_its_interval')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("population", "checkpoint"), name="one_standing_per_checkpoint"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("low__isnull", True),
+                            models.Q(
+                                ("low__lte", models.F("score")), ("high__gte", models.F("score"))
+                            ),
+                            _connector="OR",
+                        ),
+                        name="standing_lies_within_its_interval",
+                    ),
+                ],
             },
         ),
     ]
