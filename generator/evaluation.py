@@ -185,7 +185,7 @@ def evaluate_checkpoint(folder: Path, corpus: Corpus, seed: int) -> ControlRepor
         values = clip.attributes.to_json()
         asked.append({name: values[name] for name in caption.mentioned})
         requests.append(ClipRequest(caption.text, clip.duration_s, seed + index))
-    measures, waveforms = [], list[NDArray[np.float32]]()
+    waveforms: list[NDArray[np.float32]] = []
     for start in range(0, len(requests), REQUESTS_PER_CALL):
         clips = generator.generate(requests[start : start + REQUESTS_PER_CALL], SamplingSettings())
         waveforms += [clip.waveform for clip in clips]

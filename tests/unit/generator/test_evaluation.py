@@ -1,16 +1,21 @@
 """Measures and reports answer as they must on sounds and numbers whose answer is known."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from math import isnan, sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from generator.__main__ import main
+from generator.corpus.storage import create_audio, write_clips
 from generator.errors import RequestError
 from generator.evaluation import control_report, evaluate_real, separation, tempo_class
 from generator.measures import ClipMeasures, Estimate, measure_clip
+from tests.tiny import write_tiny_checkpoint
 from tests.unit.generator.codec_material import sine_corpus
 
 RATE_HZ = 16000
@@ -148,3 +153,26 @@ def test_clips_of_a_known_composer_show_their_attributes() -> None:
         assert found is not None and found.auc > least, name
     assert report.in_scale.mean > 0.97
     assert report.beat_up_to_octave is not None and report.beat_up_to_octave.mean > 0.8
+
+
+def test_the_command_reports_on_real_decoded_and_generated_clips(tmp_path: Path) -> None:
+    corpus = sine_corpus(2)
+    create_audio(tmp_path / "corpus", len(corpus.audio))[:] = corpus.audio
+    write_clips(tmp_path / "corpus", corpus.clips)
+    checkpoint = write_tiny_checkpoint(tmp_path / "checkpoint")
+    output = tmp_path / "report.json"
+    arguments = ["evaluate", "--corpus", str(tmp_path / "corpus"), "--output", str(output)]
+    arguments += ["--codec", str(checkpoint), "--checkpoint", str(checkpoint)]
+    assert main(arguments) == 0
+    report = json.loads(output.read_text())
+    assert report["real"]["n"] == report["generated"]["n"] == 2
+    assert report["codec"]["decoded_from_2"]["reconstruction"]["n_codebooks"] == 2
+    assert len(report["codec"]["codebooks"]) == 4
+
+
+def test_the_command_names_a_corpus_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", "--corpus", str(tmp_path), "--output", str(tmp_path / "r.json")]
+    assert main(arguments) == 1
+    assert "no clips.json" in capsys.readouterr().err
