@@ -14,7 +14,7 @@ from api.studies import get_study
 from attune.catalog.models import Population
 from attune.rounds.errors import BaseCheckpointError
 from attune.rounds.models import Evaluation, Round, RoundMethod, RoundMetric, RoundState, Verdict
-from attune.rounds.selectors import find_default_base, get_round_detail
+from attune.rounds.selectors import find_default_base, get_round_detail, latest_metrics
 from attune.rounds.selectors import rounds as all_rounds
 from attune.rounds.services import cancel_round, create_round
 
@@ -195,9 +195,7 @@ def list_rounds(
     if state is not None:
         found = found.filter(state=state)
     page = list(found[offset : offset + limit])
-    latest: dict[int, RoundMetric] = {}
-    for metric in RoundMetric.objects.filter(round__in=page).order_by("step"):
-        latest[metric.round_id] = metric
+    latest = latest_metrics(page)
     return [RoundAnswer(**_fields(stored, latest.get(stored.pk))) for stored in page]
 
 

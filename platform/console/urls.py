@@ -1,5 +1,25 @@
-"""Addresses of this area."""
+"""Addresses of the console."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from console.views import checkpoints, clips, jobs, leaderboard, overview, rotation, rounds, studies
+
+app_name = "console"
+
+urlpatterns = [
+    path("", overview.overview, name="overview"),
+    path("leaderboard/", leaderboard.leaderboard, name="leaderboard"),
+    path("rounds/", rounds.round_list, name="rounds"),
+    path("rounds/new/", rounds.new_round, name="new-round"),
+    path("rounds/start/", rounds.start_round, name="start-round"),
+    path("rounds/<int:number>/", rounds.round_detail, name="round"),
+    path("rounds/<int:number>/cancel/", rounds.cancel, name="cancel-round"),
+    path("checkpoints/", checkpoints.checkpoint_list, name="checkpoints"),
+    path("checkpoints/<str:name>/", checkpoints.checkpoint_detail, name="checkpoint"),
+    path("rotation/", rotation.rotation, name="rotation"),
+    path("rotation/decide/", rotation.decide, name="decide"),
+    path("studies/", studies.study_list, name="studies"),
+    path("clips/", clips.clip_list, name="clips"),
+    path("clips/request/", clips.request_clip, name="request-clip"),
+    path("jobs/", jobs.job_list, name="jobs"),
+]

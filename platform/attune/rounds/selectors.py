@@ -1,11 +1,11 @@
 """Reads of rounds: what a round would use, what it froze, and how it goes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet, TextField
+from django.db.models import OuterRef, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast
 
 from attune.catalog.models import (
@@ -128,6 +128,15 @@ def get_round_detail(round: Round) -> RoundDetail:
         evaluations=list(round.evaluations.order_by("pk")),
         rotation_event=rotation_event,
     )
+
+
+def latest_metrics(rounds: Iterable[Round]) -> dict[int, RoundMetric]:
+    """Round id -> what was logged last, for the rounds that have logged anything."""
+    newest = RoundMetric.objects.filter(round=OuterRef("round")).order_by("-step")
+    found = RoundMetric.objects.filter(
+        round__in=[round.pk for round in rounds], step=Subquery(newest.values("step")[:1])
+    )
+    return {metric.round_id: metric for metric in found}
 
 
 def rating_rows(study: Study) -> list[RatingRow]:

@@ -1,0 +1,126 @@
+"""How figures are written on pages of the console: percent, times, durations, hashes, chips."""
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils import timezone
+
+register = template.Library()
+
+CHIP_TONES = {
+    "done": "ok",
+    "ready": "ok",
+    "passed": "ok",
+    "full": "ok",
+    "promoted": "ok",
+    "running": "a",
+    "training": "a",
+    "evaluating": "a",
+    "generating": "a",
+    "frozen": "a",
+    "canary": "b",
+    "held": "b",
+    "failed": "danger",
+    "cancelled": "danger",
+    "retired": "danger",
+    "rolled back": "danger",
+}
+
+
+@register.filter
+def percent(share: float | None, digits: int = 0) -> str:
+    """A share of one as percent; a dash for None."""
+    return "–" if share is None else f"{100 * share:.{digits}f}%"
+
+
+@register.filter
+def figure(value: Any, digits: int = 3) -> str:
+    """A number to so many significant digits; a dash for None, other things as they are."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    return f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else str(value)
+
+
+@register.filter
+def seconds(value: float | None) -> str:
+    """A duration in words that fit a table: 8 s, 4 min 5 s, 2 h 10 min."""
+    if value is None:
+        return "–"
+    whole = max(0, round(value))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+@register.filter
+def ago(moment: datetime | None) -> str:
+    """How long ago a moment was; a dash for None."""
+    if moment is None:
+        return "–"
+    passed = (timezone.now() - moment).total_seconds()
+    if passed < 45:
+        return "just now"
+    if passed < 3600:
+        return f"{max(1, round(passed / 60))} min ago"
+    if passed < 86_400:
+        return f"{round(passed / 3600)} h ago"
+    return f"{round(passed / 86_400)} days ago"
+
+
+@register.filter
+def until(end: datetime | None, start: datetime | None) -> str:
+    """The duration from start to end, or to now while there is no end."""
+    if start is None:
+        return "–"
+    return seconds(((end or timezone.now()) - start).total_seconds())
+
+
+@register.filter
+def short_hash(digest: str) -> str:
+    """The first twelve digits of a hash."""
+    return digest[:12] or "–"
+
+
+@register.filter
+def chip_tone(word: str) -> str:
+    """The tone of a chip that says this state."""
+    return CHIP_TONES.get(str(word).lower().replace("_", " "), "")
+
+
+@register.filter
+def words(name: str) -> str:
+    """A field's name as words: held_out_n is held out n."""
+    return str(name).replace("_", " ")
+
+
+@register.filter
+def is_mapping(value: Any) -> bool:
+    """Whether the value has named parts of its own."""
+    return isinstance(value, dict)
+
+
+@register.filter
+def is_list(value: Any) -> bool:
+    """Whether the value is a list."""
+    return isinstance(value, list | tuple)
+
+
+@register.filter
+def parts(value: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The named parts of a mapping; a method of a template's dict may be hidden by a key."""
+    return list(value.items())
+
+
+@register.filter
+def get(mapping: dict[Any, Any], key: Any) -> Any:
+    """The entry of a mapping, or None."""
+    return mapping.get(key)

@@ -1,0 +1,74 @@
+"""Clips: hear the latest ones, see what went wrong, ask for one."""
+
+import secrets
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from attune.catalog.errors import CatalogError
+from attune.catalog.models import Checkpoint, ClipStatus
+from attune.catalog.selectors import recent_clips
+from attune.catalog.services import ClipOrder, find_or_add_prompt, request_clips
+from console.access import action, page
+from console.forms import ClipForm
+from console.pages import show
+
+CLIPS_PER_PAGE = 24
+CONSOLE_PROMPT_SET = "console"
+REQUESTED_PRIORITY = 5
+SEED_LIMIT = 2**32
+
+
+@page
+def clip_list(request: HttpRequest, *, may_act: bool) -> HttpResponse:
+    """The latest clips, of one checkpoint or one status where the address says so."""
+    return _show_clips(request, ClipForm(), may_act=may_act)
+
+
+def _show_clips(request: HttpRequest, form: ClipForm, *, may_act: bool) -> HttpResponse:
+    named, status = request.GET.get("checkpoint", ""), request.GET.get("status", "")
+    clips = recent_clips()
+    if named:
+        clips = clips.filter(checkpoint__name=named)
+    if status in ClipStatus.values:
+        clips = clips.filter(status=status)
+    pages = Paginator(clips, CLIPS_PER_PAGE)
+    return show(
+        request,
+        "clip_list",
+        section="clips",
+        may_act=may_act,
+        form=form,
+        clips=pages.get_page(request.GET.get("page")),
+        n_clips=pages.count,
+        checkpoints=Checkpoint.objects.order_by("-pk").values_list("name", flat=True),
+        statuses=ClipStatus.choices,
+        named=named,
+        status=status,
+    )
+
+
+@action
+def request_clip(request: HttpRequest) -> HttpResponse:
+    """Requests one clip for a prompt."""
+    form = ClipForm(request.POST)
+    if not form.is_valid():
+        answer = _show_clips(request, form, may_act=True)
+        answer.status_code = 422
+        return answer
+    given = form.cleaned_data
+    try:
+        order = ClipOrder(
+            prompt=find_or_add_prompt(prompt_set_name=CONSOLE_PROMPT_SET, text=given["prompt"]),
+            checkpoint=given["checkpoint"],
+            duration_s=given["duration_s"],
+            seed=secrets.randbelow(SEED_LIMIT) if given["seed"] is None else given["seed"],
+        )
+        request_clips(requests=[order], priority=REQUESTED_PRIORITY)
+    except CatalogError as exc:
+        messages.error(request, f"No clip was requested: {exc}.")
+    else:
+        messages.success(request, "The clip is requested; it appears here when it is made.")
+    return redirect("console:clips")
