@@ -3,8 +3,6 @@
 from http import HTTPStatus
 from typing import Any
 
-from attune.raters.errors import InvitationError
-from attune.raters.services import accept_invitation
 from django.contrib.auth import login
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
@@ -12,6 +10,9 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
+
+from attune.raters.errors import InvitationError
+from attune.raters.services import accept_invitation
 
 PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"
 

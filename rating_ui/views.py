@@ -1,8 +1,5 @@
 """The landing page and the rating page."""
 
-from attune.raters.models import Role
-from attune.raters.selectors import find_rater, has_role
-from attune.ratings.selectors import find_current_study
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -11,6 +8,10 @@ from django.utils.crypto import salted_hmac
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
+
+from attune.raters.models import Role
+from attune.raters.selectors import find_rater, has_role
+from attune.ratings.selectors import find_current_study
 
 API_ROOT = "/api/v1/"
 CONSOLE = "/console/"

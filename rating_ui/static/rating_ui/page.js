@@ -122,9 +122,10 @@ class Page {
 
   // ---- listening
 
-  onHeard({ side, from_s, to_s }) {
-    if (this.isChangingLast || !this.current) return;
-    const { listening, assignment, clips } = this.current;
+  onHeard({ clips, side, from_s, to_s }) {
+    // The end of the pair before is reported when this one takes its place: it is not of this one.
+    if (clips !== this.current?.clips) return;
+    const { listening, assignment } = this.current;
     const isAtEnd = to_s >= clips[side].buffer.duration - END_S;
     listening.hear(side, from_s, isAtEnd ? listening.durations_s[side] : to_s);
     this.heardMemory.remember(assignment.id, listening);
@@ -243,7 +244,7 @@ class Page {
       this.change(choice);
       return;
     }
-    this.player.tick();
+    this.player.pause();
     const pair = this.current;
     this.isOpen = false;
     this.answered.add(pair.assignment.id);

@@ -5,7 +5,7 @@ import { SIDES, SwitchGraph } from "./graph.js";
 export const MINIMUM_LOOP_S = 0.5;
 const LEAD_S = 0.01; // the clock seen here lags behind the one that renders
 
-/** Dispatches "change" when its state changed and "heard" {side, from_s, to_s} as sound passes. */
+/** Dispatches "change" when its state changed, "heard" {clips, side, from_s, to_s} as it sounds. */
 export class Player extends EventTarget {
   constructor(context) {
     super();
@@ -183,7 +183,7 @@ export class Player extends EventTarget {
   report(from_s, to_s) {
     const end_s = Math.min(to_s, this.durations_s[this.side]);
     if (end_s <= from_s) return;
-    const detail = { side: this.side, from_s, to_s: end_s };
+    const detail = { clips: this.graph.clips, side: this.side, from_s, to_s: end_s };
     this.dispatchEvent(new CustomEvent("heard", { detail }));
   }
 

@@ -1,9 +1,7 @@
 // Every sentence that the script writes, in one place.
 
-const seconds = (value_s) => {
-  const rounded = Math.max(1, Math.ceil(value_s));
-  return `${rounded} more ${rounded === 1 ? "second" : "seconds"}`;
-};
+const whole = (value_s) => Math.max(1, Math.ceil(value_s));
+const seconds = (value_s) => `${whole(value_s)} more ${whole(value_s) === 1 ? "second" : "seconds"}`;
 
 const choiceNames = { A: "A", B: "B", TIE: "a tie", BOTH_BAD: "both are bad" };
 
@@ -15,7 +13,7 @@ export const texts = {
   listenFirst: (minimum_s) => `Listen to ${minimum_s} seconds of each clip to answer`,
   listenWhole: "Listen to both clips to answer",
   listenMore: (a_s, b_s) => {
-    if (a_s && b_s) return `Listen to A for ${seconds(a_s)} and to B for ${seconds(b_s)} to answer`;
+    if (a_s && b_s) return `Listen to A for ${whole(a_s)} and to B for ${seconds(b_s)} to answer`;
     return `Listen to ${a_s ? "A" : "B"} for ${seconds(a_s || b_s)} to answer`;
   },
   ready: "Answer when you are ready",
@@ -32,7 +30,7 @@ export const texts = {
   restartOn: "Switching starts from the beginning",
   restartOff: "Switching keeps the position",
   answered: (choice) => `Answered: ${choiceNames[choice]}`,
-  preferred: (side) => `You preferred ${side}. How much better was it?`,
+  preferred: (side) => `In the last pair you preferred ${side}:`,
   changed: (choice) => `Changed to ${choiceNames[choice]}.`,
   strengthKept: "Noted, thank you.",
   waitingToSend: (n) => `${n} ${n === 1 ? "answer waits" : "answers wait"} to be sent`,
