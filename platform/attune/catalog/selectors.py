@@ -10,8 +10,6 @@ from attune.catalog.models import (
     CheckpointKind,
     Clip,
     Population,
-    Prompt,
-    PromptSet,
     RotationEntry,
     RotationEvent,
     RotationRole,
@@ -66,11 +64,6 @@ def chain_hash(checkpoint: Checkpoint) -> str:
         return checkpoint.content_hash
     below = chain_hash(checkpoint.parent)
     return hashlib.sha256(f"{below}:{checkpoint.content_hash}".encode()).hexdigest()
-
-
-def active_prompts(prompt_set: PromptSet, *, is_held_out: bool) -> QuerySet[Prompt]:
-    """The set's prompts in use, of one kind, in the order they were added."""
-    return prompt_set.prompts.filter(is_active=True, is_held_out=is_held_out).order_by("pk")
 
 
 def recent_clips() -> QuerySet[Clip]:

@@ -25,11 +25,6 @@ def merge_segments(segments: Iterable[Segment]) -> list[Segment]:
     return merged
 
 
-def heard_seconds(segments: Iterable[Segment]) -> float:
-    """How much of a clip was heard at least once, in seconds."""
-    return sum(end_s - start_s for start_s, end_s in merge_segments(segments))
-
-
 def check_listening(
     heard: Mapping[Side, Sequence[Segment]],
     durations_s: Mapping[Side, float],

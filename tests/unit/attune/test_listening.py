@@ -4,7 +4,7 @@ import pytest
 
 from attune.ratings.choices import Side
 from attune.ratings.errors import ListeningError
-from attune.ratings.listening import Segment, check_listening, heard_seconds, merge_segments
+from attune.ratings.listening import Segment, check_listening, merge_segments
 
 DURATIONS = {Side.A: 10.0, Side.B: 4.0}
 
@@ -19,10 +19,6 @@ def check(
 
 def test_overlapping_and_touching_segments_become_one() -> None:
     assert merge_segments([(3, 4), (0, 2), (1, 3), (6, 7), (5, 5)]) == [(0, 4), (6, 7)]
-
-
-def test_a_stretch_heard_twice_counts_once() -> None:
-    assert heard_seconds([(0, 3), (1, 4), (8, 9)]) == 5
 
 
 def test_enough_of_a_long_clip_and_the_whole_of_a_short_one_is_accepted() -> None:
