@@ -60,7 +60,7 @@ def rotary_table(n_positions: int, head_width: int) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Returns x [B, H, S, head_width] turned by its position; cosine and sine: [S, half]."""
+    """Returns x [..., S, head_width] turned by its position; cosine and sine: [S, half]."""
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
 
@@ -122,17 +122,16 @@ class SelfAttention(nn.Module):
         """Returns the attended x [B, S, D]; rotary: the rows of these steps' positions."""
         batch, n_steps, width = x.shape
         head_width = width // self.n_heads
+        shape = (batch, n_steps, self.n_heads, head_width)
         if self._fused_weight is not None:
-            projected = F.linear(x, self._fused_weight).chunk(3, dim=-1)
+            projected = F.linear(x, self._fused_weight).view(batch, n_steps, 3, *shape[2:])
+            paired, value = projected[:, :, :2].permute(2, 0, 3, 1, 4), projected[:, :, 2]
         else:
-            projected = (self.q_proj(x), self.k_proj(x), self.v_proj(x))
-        query, key, value = (
-            part.view(batch, n_steps, self.n_heads, head_width).transpose(1, 2)
-            for part in projected
-        )
-        query = rotate(F.rms_norm(query, (head_width,)), *rotary) * self.query_scale
-        key = rotate(F.rms_norm(key, (head_width,)), *rotary)
-        query, key = query.to(value.dtype), key.to(value.dtype)
+            paired = torch.stack([self.q_proj(x).view(shape), self.k_proj(x).view(shape)])
+            paired, value = paired.transpose(2, 3), self.v_proj(x).view(shape)
+        value = value.transpose(1, 2)  # [B, H, S, head_width]
+        turned = rotate(F.rms_norm(paired, (head_width,)), *rotary)  # [2, B, H, S, head_width]
+        query, key = (turned[0] * self.query_scale).to(value.dtype), turned[1].to(value.dtype)
         if cache is not None:
             key, value = cache.extend(layer, key, value)
         attended = self._attend(query, key, value)

@@ -144,7 +144,7 @@ def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
             logits = logits.view(copies * batch, core.n_codebooks, core.codebook_size)
             if guided:
                 logits = guided_logits(logits, settings.guidance)
-            if not bool(torch.isfinite(logits).all()):
+            if not math.isfinite(float(logits.sum())):
                 raise GeneratorError(f"logits are not finite at step {step} of {n_steps}")
             tokens = draw(truncate(logits, settings), uniform[step])  # [B, K]
             grid[:, step] = torch.where(present[step].to(tokens.device), tokens, pattern.hole)
