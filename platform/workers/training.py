@@ -68,7 +68,6 @@ def run_round(
         warm.drop()  # the device's memory belongs to the training now
         if not (folder / RESULT_FOLDER).is_dir():
             _train(round, folder, lease)
-        record_new_metrics(round, ProgressTail(folder / PROGRESS_FILE))
         lease.renew(at_once=True)
         _publish(round, folder, lease)
     return partial(queue_gate, round=round, priority=job.priority)
@@ -175,6 +174,7 @@ def _watch(round: Round, child: ChildProcess, tail: ProgressTail, lease: Lease) 
         lease.renew(progress, at_once=True)
         progress = record_new_metrics(round, tail) or progress
         time.sleep(POLL_INTERVAL_S)
+    record_new_metrics(round, tail)
     return code
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import django
-import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-N_PREFERENCES = 12
+ROUND_CONFIG = {"n_epochs": 12, "batch_pairs": 4}
+"""Some thirty short steps; the trainer saves every tenth."""
 DRILLS: dict[str, Callable[[], None]] = {}
 
 
@@ -38,6 +38,16 @@ def wait_until(holds: Callable[[], Any], seconds: float, what: str) -> Any:
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(0.05)
     return answer
+
+
+def prepare_site() -> Any:
+    """Migrates an empty database and returns the tiny checkpoint."""
+    from django.core.management import call_command
+
+    from tests.integration.scene import add_tiny_checkpoint
+
+    call_command("migrate", verbosity=0)
+    return add_tiny_checkpoint()
 
 
 class Worker:
@@ -95,56 +105,6 @@ def workers(*queues: str) -> Iterator[list[Worker]]:
             worker.stop()
 
 
-def prepare_site() -> Any:
-    """Migrates an empty database and returns the tiny checkpoint, in rotation for rehearsals."""
-    from django.conf import settings
-    from django.core.management import call_command
-
-    from attune.catalog.models import Population, RotationRole
-    from attune.catalog.services import add_checkpoint, enter_rotation
-    from tests.tiny import write_tiny_checkpoint
-
-    call_command("migrate", verbosity=0)
-    folder = write_tiny_checkpoint(Path(settings.ATTUNE_CHECKPOINTS) / "tiny")
-    checkpoint = add_checkpoint(folder=folder)
-    enter_rotation(
-        checkpoint=checkpoint,
-        population=Population.REHEARSAL,
-        role=RotationRole.ANCHOR,
-        share=1.0,
-        reason="A drill starts from it.",
-    )
-    return checkpoint
-
-
-def add_test_prompts() -> Any:
-    """Returns a prompt set of six prompts, two of them held out."""
-    from attune.catalog.services import PromptRow, add_prompt_set, add_prompts
-
-    prompt_set = add_prompt_set(name="drill")
-    add_prompts(
-        prompt_set=prompt_set,
-        rows=[
-            PromptRow(text=f"a slow ballad on piano, take {number}", is_held_out=number >= 4)
-            for number in range(6)
-        ],
-    )
-    return prompt_set
-
-
-def request_test_clips(checkpoint: Any, n_clips: int, duration_s: float) -> list[Any]:
-    """Requests clips of one prompt with seeds 0, 1, 2, ..."""
-    from attune.catalog.services import ClipOrder, request_clips
-
-    prompt = add_test_prompts().prompts.first()
-    return request_clips(
-        requests=[
-            ClipOrder(prompt=prompt, checkpoint=checkpoint, duration_s=duration_s, seed=seed)
-            for seed in range(n_clips)
-        ]
-    )
-
-
 def assert_clips_whole(n_clips: int) -> None:
     """Every clip is READY once and its files are those that were hashed."""
     from attune.catalog.models import Clip, ClipStatus
@@ -162,56 +122,6 @@ def assert_clips_whole(n_clips: int) -> None:
             assert found == expected, f"{path} differs from what was recorded"
     drafts = [path for path in media_file("clips").rglob("*") if path.name.startswith(".")]
     assert not drafts, f"half-written files were left: {drafts}"
-
-
-def create_rated_study(checkpoint: Any) -> Any:
-    """Returns a study whose raters have decided N_PREFERENCES pairs; clips are made here."""
-    from django.utils import timezone
-
-    from attune.catalog.models import Population
-    from attune.jobs.models import JobQueue
-    from attune.raters.services import create_rater
-    from attune.ratings.choices import Choice, PairPurpose
-    from attune.ratings.services import assign_pair, create_study, record_rating, request_pairs
-    from workers.claims import carry_out, new_owner
-
-    rng = np.random.default_rng(0)
-    study = create_study(
-        slug="drill",
-        name="Drill",
-        population=Population.REHEARSAL,
-        prompt_set=add_test_prompts(),
-        clip_duration_s=1.0,
-        minimum_listening_s=0.0,
-    )
-    request_pairs(study=study, n_pairs=N_PREFERENCES, purpose=PairPurpose.TRAINING, rng=rng)
-    carry_out(JobQueue.DEVICE, new_owner())
-    raters = [create_rater(is_simulated=True) for _ in range(3)]
-    for number in range(N_PREFERENCES):
-        rater = raters[number % len(raters)]
-        assignment = assign_pair(study=study, rater=rater, rng=rng, now=timezone.now())
-        assert assignment is not None, f"no pair was left after {number} ratings"
-        record_rating(
-            rater=rater,
-            assignment_id=assignment.pk,
-            client_id=uuid.uuid4(),
-            choice=Choice.A if rng.random() < 0.5 else Choice.B,
-            strength=None,
-            heard={},
-            now=timezone.now(),
-        )
-    return study
-
-
-def start_test_round(checkpoint: Any) -> Any:
-    """Starts a round that takes some thirty short steps and saves every tenth."""
-    from attune.rounds.services import create_round
-
-    return create_round(
-        study=create_rated_study(checkpoint),
-        base_checkpoint=checkpoint,
-        config={"n_epochs": 12, "batch_pairs": 4},
-    )
 
 
 def child_pid(round: Any) -> int | None:
@@ -235,6 +145,7 @@ def metric_steps(round: Any) -> list[int]:
 def a_worker_killed_in_mid_clip_loses_and_doubles_nothing() -> None:
     from attune.catalog.models import Clip, ClipStatus
     from attune.jobs.models import Job, JobState
+    from tests.integration.scene import request_test_clips
 
     n_clips = 12
     request_test_clips(prepare_site(), n_clips, duration_s=20.0)
@@ -283,8 +194,9 @@ def a_worker_killed_in_mid_round_resumes_it_once() -> None:
     from attune.jobs.models import Job, JobKind, JobState
     from attune.rounds.models import RoundState
     from generator.checkpoints import verify_folder
+    from tests.integration.scene import start_test_round
 
-    round = start_test_round(prepare_site())
+    round = start_test_round(prepare_site(), ROUND_CONFIG)
     with workers("gpu") as (_, device):
         wait_until(lambda: len(metric_steps(round)) >= 12, 60, "12 training steps")
         pid = child_pid(round)
@@ -327,9 +239,10 @@ def a_cancelled_round_stops_within_seconds_and_frees_the_worker() -> None:
     from attune.jobs.models import Job, JobKind, JobState
     from attune.rounds.models import RoundState
     from attune.rounds.services import cancel_round
+    from tests.integration.scene import request_test_clips, start_test_round
 
     checkpoint = prepare_site()
-    round = start_test_round(checkpoint)
+    round = start_test_round(checkpoint, ROUND_CONFIG)
     with workers("gpu") as (_, device):
         wait_until(lambda: len(metric_steps(round)) >= 2, 60, "2 training steps")
         asked_at = time.monotonic()
@@ -356,6 +269,7 @@ def a_cancelled_round_stops_within_seconds_and_frees_the_worker() -> None:
 @drill
 def several_workers_never_do_one_job_twice() -> None:
     from attune.jobs.models import Job, JobState
+    from tests.integration.scene import request_test_clips
 
     n_clips = 40
     checkpoint = prepare_site()
@@ -375,6 +289,7 @@ def several_workers_never_do_one_job_twice() -> None:
 @drill
 def a_worker_asked_to_stop_puts_its_job_back_at_once() -> None:
     from attune.jobs.models import Job, JobState
+    from tests.integration.scene import request_test_clips
 
     n_clips = 2
     request_test_clips(prepare_site(), n_clips, duration_s=30.0)

@@ -1,0 +1,183 @@
+"""Rounds whose trainer is a small program, to see every way in which a child can end."""
+
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from django.conf import LazySettings
+from django.utils import timezone
+
+from attune.jobs.models import Job, JobKind, JobState
+from attune.jobs.services import claim_job
+from attune.rounds.models import Round, RoundState
+from attune.rounds.services import cancel_round
+from tests.integration.scene import add_tiny_checkpoint, start_test_round
+from workers import training
+from workers.claims import carry_out, carry_out_job, new_owner
+from workers.lease import Lease
+from workers.training import LOG_FILE, PREFERENCES_FILE, run_folder, store_result
+
+pytestmark = pytest.mark.django_db
+
+PRELUDE = (
+    "import json, os, pathlib, signal, sys, time\n"
+    "folder = pathlib.Path(sys.argv[1])\n"
+    "def log(step, **values):\n"
+    "    with (folder / 'progress.jsonl').open('a') as file:\n"
+    "        file.write(json.dumps({'step': step, 'n_steps': 3, **values}) + '\\n')\n"
+)
+
+
+@pytest.fixture
+def new_round(settings: LazySettings) -> Round:
+    settings.ATTUNE_MINIMUM_PREFERENCES = 8
+    return start_test_round(add_tiny_checkpoint(), {"n_epochs": 1})
+
+
+def train_with(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    """Replaces the trainer by a program that finds the run folder as its first argument."""
+
+    def command(round: Round, folder: Path) -> list[str]:
+        return [sys.executable, "-c", PRELUDE + program, str(folder)]
+
+    monkeypatch.setattr(training, "training_command", command)
+
+
+def claim(round: Round) -> tuple[Job, Lease]:
+    job = claim_job(queue="gpu", owner="a worker", lease_s=30, now=timezone.now())
+    assert job is not None and job.kind == JobKind.RUN_ROUND
+    return job, Lease(job=job, owner="a worker", lease_s=30, is_stopping=lambda: False)
+
+
+def test_a_trainer_that_exits_with_an_error_fails_the_round_with_its_last_words(
+    new_round: Round, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_with(monkeypatch, "log(1, loss=0.7)\nsys.exit('error: no such codes')\n")
+    carry_out("gpu", new_owner())
+    new_round.refresh_from_db()
+    assert new_round.state == RoundState.FAILED
+    assert "exited with code 1" in new_round.error
+    assert "error: no such codes" in new_round.error
+    job = Job.objects.get(kind=JobKind.RUN_ROUND)
+    assert (job.state, job.error) == (JobState.FAILED, new_round.error)
+
+
+def test_a_trainer_killed_for_memory_costs_an_attempt_and_not_the_round(
+    new_round: Round, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_with(monkeypatch, "log(1, loss=0.7)\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    carry_out("gpu", new_owner())
+    new_round.refresh_from_db()
+    job = Job.objects.get(kind=JobKind.RUN_ROUND)
+    assert (job.state, job.attempts) == (JobState.QUEUED, 1)
+    assert "memory ran out" in job.error
+    assert new_round.state == RoundState.TRAINING
+    assert list(new_round.metrics.values_list("step", flat=True)) == [1]
+
+    Job.objects.filter(pk=job.pk).update(attempts=2, not_before=None)
+    carry_out("gpu", new_owner())
+    new_round.refresh_from_db()
+    assert new_round.state == RoundState.FAILED
+    assert "memory ran out" in new_round.error
+
+
+def test_a_trainer_without_a_result_fails_the_round(
+    new_round: Round, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_with(monkeypatch, "log(3, loss=0.1)\n")
+    carry_out("gpu", new_owner())
+    new_round.refresh_from_db()
+    assert new_round.state == RoundState.FAILED
+    assert "without a result" in new_round.error
+
+
+def test_a_cancelled_round_lets_its_trainer_save_and_ends(
+    new_round: Round, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_with(
+        monkeypatch,
+        "def save(*_):\n"
+        "    (folder / 'saved').touch()\n"
+        "    sys.exit(75)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        "log(1, loss=0.7)\n"
+        "time.sleep(60)\n",
+    )
+    job, lease = claim(new_round)
+    real_record = training.record_round_metric
+
+    def record_then_cancel(**fields: object) -> None:
+        real_record(**fields)  # type: ignore[arg-type]
+        cancel_round(round=new_round, actor=None)
+
+    monkeypatch.setattr(training, "record_round_metric", record_then_cancel)
+    started = time.monotonic()
+    carry_out_job(job, lease)
+    assert time.monotonic() - started < 20
+    assert (run_folder(new_round) / "saved").exists()
+    new_round.refresh_from_db()
+    job.refresh_from_db()
+    assert (new_round.state, job.state) == (RoundState.CANCELLED, JobState.CANCELLED)
+
+
+def test_who_lost_the_lease_kills_the_trainer_without_letting_it_save(
+    new_round: Round, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_with(
+        monkeypatch,
+        "signal.signal(signal.SIGTERM, lambda *_: None)\n"
+        "log(1, loss=0.7)\n"
+        "time.sleep(60)\n"
+        "(folder / 'saved').touch()\n",
+    )
+    job, lease = claim(new_round)
+    real_record = training.record_round_metric
+
+    def record_then_lose(**fields: object) -> None:
+        real_record(**fields)  # type: ignore[arg-type]
+        Job.objects.filter(pk=job.pk).update(owner="another worker")
+
+    monkeypatch.setattr(training, "record_round_metric", record_then_lose)
+    started = time.monotonic()
+    carry_out_job(job, lease)
+    assert time.monotonic() - started < 10
+    assert not (run_folder(new_round) / "saved").exists()
+    new_round.refresh_from_db()
+    assert new_round.state == RoundState.TRAINING
+
+
+def test_the_run_folder_holds_the_very_bytes_that_were_hashed(
+    new_round: Round, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_with(monkeypatch, "print('hello'); sys.exit(1)\n")
+    carry_out("gpu", new_owner())
+    folder = run_folder(new_round)
+    content = (folder / PREFERENCES_FILE).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == new_round.dataset_sha256
+    run = json.loads((folder / "run.json").read_text())
+    assert run["parent_hash"] == new_round.base_checkpoint.content_hash
+    assert run["config"] == {"n_epochs": 1}
+    assert (folder / LOG_FILE).read_text().strip() == "hello"
+
+
+def test_a_stored_result_replaces_a_left_over_of_its_name(tmp_path: Path) -> None:
+    result = tmp_path / "result"
+    result.mkdir()
+    (result / "card.json").write_text("first")
+    stored = store_result(result, name="round-1")
+    (result / "card.json").write_text("second")
+    assert store_result(result, name="round-1") == stored
+    assert (stored / "card.json").read_text() == "second"
+    assert [path.name for path in stored.parent.iterdir()] == ["round-1"]
+
+
+def test_a_trainer_that_saved_and_stopped_unasked_goes_on_later(
+    new_round: Round, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_with(monkeypatch, "sys.exit(75)\n")
+    carry_out("gpu", new_owner())
+    job = Job.objects.get(kind=JobKind.RUN_ROUND)
+    assert (job.state, job.attempts) == (JobState.QUEUED, 1)
