@@ -26,8 +26,8 @@ class SamplingSettings:
     The defaults are those of the starter's card.
     """
 
-    guidance: float = 1.5
-    temperature: float = 0.95
+    guidance: float = 2.0
+    temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
 
