@@ -30,7 +30,6 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
     "--mute-audio",
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

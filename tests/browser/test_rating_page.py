@@ -439,3 +439,15 @@ def test_a_change_made_elsewhere_does_not_disturb(page: Page, site: Site) -> Non
     page.keyboard.press("x")
     wait_until(page, '!document.querySelector("[data-show=notice]").hidden')
     assert Rating.objects.get().choice == "BOTH_BAD"
+
+
+def test_signing_out_warns_that_the_link_works_once(page: Page, site: Site) -> None:
+    open_pair(page, site)
+    page.click(".leave")
+    assert "An invitation works once" in page.inner_text("#leave")
+    page.click("#leave >> text=Stay")
+    assert page.evaluate(STAGE) == "rating"
+    page.click(".leave")
+    page.click("#leave form button")
+    page.wait_for_url(f"{site.url}/")
+    assert "Two clips of music" in page.inner_text("h1")

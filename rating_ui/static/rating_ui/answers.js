@@ -27,6 +27,7 @@ export class Answers extends EventTarget {
     this.storage = storage;
     this.key = key;
     this.waiting = this.read();
+    this.known = new Set(this.waiting.map((answer) => answer.client_id));
     this.ratings = new Map(); // client_id -> rating id
     this.retry_s = FIRST_RETRY_S;
     this.sending = null;
@@ -47,8 +48,10 @@ export class Answers extends EventTarget {
   }
 
   keep() {
+    // Answers that another tab keeps under the same key stay where they are.
+    const others = this.read().filter((answer) => !this.known.has(answer.client_id));
     try {
-      this.storage.setItem(this.key, JSON.stringify(this.waiting));
+      this.storage.setItem(this.key, JSON.stringify([...others, ...this.waiting]));
     } catch {
       // storage is full or forbidden: the answer still waits on this page
     }
@@ -59,13 +62,9 @@ export class Answers extends EventTarget {
   add(answer) {
     if (this.waiting.some((other) => other.assignment === answer.assignment)) return;
     this.waiting.push(answer);
+    this.known.add(answer.client_id);
     this.keep();
     this.flush();
-  }
-
-  /** True when an answer of this assignment waits here. */
-  holds(assignment) {
-    return this.waiting.some((answer) => answer.assignment === assignment);
   }
 
   /** Changes an answer, stored or not. Throws ApiError when the site refuses. */

@@ -78,7 +78,9 @@ class Page {
 
   act(action, button = null) {
     if (button?.getAttribute("aria-disabled") === "true") return;
-    if (action === "keys") return document.querySelector("#keys").showModal();
+    if (action === "keys" || action === "leave") {
+      return document.querySelector(`#${action}`).showModal();
+    }
     if (action === "close") return button.closest("dialog").close();
     if (action === "retry") return this.next();
     if (action === "go-on") return this.goOn();
@@ -174,7 +176,7 @@ class Page {
       const pair = await this.pairs.takeAhead(before);
       clearTimeout(slow);
       if (isStale()) return;
-      if (pair && !this.answered.has(pair.assignment.id)) {
+      if (pair && this.isFresh(pair)) {
         this.showPair(pair);
         return;
       }
@@ -194,6 +196,11 @@ class Page {
     } catch (error) {
       if (!isStale()) this.onFetchError(error);
     }
+  }
+
+  /** False for a pair fetched ahead that was answered since, or that others may have by now. */
+  isFresh({ assignment }) {
+    return !this.answered.has(assignment.id) && Date.parse(assignment.expires_at) > Date.now();
   }
 
   onFetchError(error) {
@@ -257,6 +264,7 @@ class Page {
     this.last = { pair, client_id: pair.client_id, choice };
     this.heardMemory.forget();
     this.n_done += 1;
+    this.showProgress();
     this.say(texts.answered(choice));
     this.notice("");
     if (this.n_target && this.n_done % this.n_target === 0) this.showDone();
@@ -290,6 +298,7 @@ class Page {
     try {
       await this.answers.change(last.client_id, { choice });
       last.choice = choice;
+      last.strength = undefined;
       this.showLast();
       this.notice(texts.changed(choice), "ok");
     } catch (error) {
