@@ -90,6 +90,7 @@ def _draw_win_rates(axes: Axes, findings: Findings) -> None:
             ha="center",
             fontsize=9,
             color=INK,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.0},
         )
     axes.set_yticks(range(len(rows)), [name for name, _, _ in reversed(rows)], color=INK)
     axes.set_xlim(0.0, 1.0)
@@ -106,7 +107,7 @@ def _draw_scores(axes: Axes, findings: Findings) -> None:
     aligned = np.array([score.aligned for score in findings.scores])
     both = np.concatenate([base, aligned])
     low, high = np.quantile(both, [0.005, 0.995])
-    edges = np.linspace(low, high if high > low else low + 1.0, N_BINS + 1)
+    edges = np.linspace(low, high if high > low else low + 1.0, N_BINS + 1).tolist()
     for values, colour, name in ((base, BLUE, "base"), (aligned, ORANGE, "aligned")):
         inside = np.clip(values, edges[0], edges[-1])
         axes.hist(inside, bins=edges, color=colour, alpha=0.18)

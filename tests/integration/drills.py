@@ -85,6 +85,10 @@ class Worker:
         if self.popen.poll() is None:
             self.kill()
 
+    def is_ready(self) -> bool:
+        """Whether it has said that it listens."""
+        return " ready." in self.log()
+
     def log(self) -> str:
         """What it has printed."""
         return self.log_file.read_text(errors="replace")
@@ -275,7 +279,7 @@ def several_workers_never_do_one_job_twice() -> None:
     checkpoint = prepare_site()
     with workers("gpu", "gpu", "gpu") as started:
         for worker in started:
-            wait_until(lambda worker=worker: " ready." in worker.log(), 40, "a worker to start")
+            wait_until(worker.is_ready, 40, "a worker to start")
         request_test_clips(checkpoint, n_clips, duration_s=5.0)
         wait_until(lambda: not Job.objects.exclude(state=JobState.DONE).exists(), 50, "all jobs")
         logs = [worker.log() for worker in started[1:]]

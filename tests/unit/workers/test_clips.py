@@ -88,7 +88,7 @@ def test_a_clip_that_the_generator_refuses_fails_alone_and_withdraws_its_pairs()
         for first, second in ((clips[0], clips[1]), (clips[0], clips[2]))
     ]
     Clip.objects.filter(pk__in=[clip.pk for clip in clips]).update(
-        status=ClipStatus.REQUESTED, job=requeue(clips[0].job_id)
+        status=ClipStatus.REQUESTED, job=requeue(clips[0])
     )
     work()
     statuses = [Clip.objects.get(pk=clip.pk).status for clip in clips]
@@ -101,12 +101,13 @@ def test_a_clip_that_the_generator_refuses_fails_alone_and_withdraws_its_pairs()
     assert states == [(False, True), (True, False)]
 
 
-def requeue(job_id: int | None) -> Job:
-    """Puts a finished job back, as if its worker had been lost."""
-    Job.objects.filter(pk=job_id).update(
+def requeue(clip: Clip) -> Job:
+    """Puts a clip's finished job back, as if its worker had been lost."""
+    job = Job.objects.get(clips=clip)
+    Job.objects.filter(pk=job.pk).update(
         state=JobState.QUEUED, owner="", attempts=0, finished_at=None
     )
-    return Job.objects.get(pk=job_id)
+    return job
 
 
 def test_a_second_attempt_leaves_ready_clips_alone_and_marks_their_pairs() -> None:
@@ -118,7 +119,7 @@ def test_a_second_attempt_leaves_ready_clips_alone_and_marks_their_pairs() -> No
     work()
     ready_at = {clip.pk: clip.ready_at for clip in Clip.objects.filter(checkpoint=checkpoint)}
     Pair.objects.filter(pk=pair.pk).update(is_ready=False)  # killed before it was marked
-    requeue(pair.first_clip.job_id)
+    requeue(pair.first_clip)
     assert work() == 1
     pair.refresh_from_db()
     assert pair.is_ready

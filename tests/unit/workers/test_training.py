@@ -13,7 +13,7 @@ from django.utils import timezone
 from attune.jobs.models import Job, JobKind, JobState
 from attune.jobs.services import claim_job
 from attune.rounds.models import Round, RoundState
-from attune.rounds.services import cancel_round
+from attune.rounds.services import cancel_round, record_round_metric
 from tests.integration.scene import add_tiny_checkpoint, start_test_round
 from workers import training
 from workers.claims import carry_out, carry_out_job, new_owner
@@ -107,10 +107,9 @@ def test_a_cancelled_round_lets_its_trainer_save_and_ends(
         "time.sleep(60)\n",
     )
     job, lease = claim(new_round)
-    real_record = training.record_round_metric
 
     def record_then_cancel(**fields: object) -> None:
-        real_record(**fields)  # type: ignore[arg-type]
+        record_round_metric(**fields)  # type: ignore[arg-type]
         cancel_round(round=new_round, actor=None)
 
     monkeypatch.setattr(training, "record_round_metric", record_then_cancel)
@@ -134,10 +133,9 @@ def test_who_lost_the_lease_kills_the_trainer_without_letting_it_save(
         "(folder / 'saved').touch()\n",
     )
     job, lease = claim(new_round)
-    real_record = training.record_round_metric
 
     def record_then_lose(**fields: object) -> None:
-        real_record(**fields)  # type: ignore[arg-type]
+        record_round_metric(**fields)  # type: ignore[arg-type]
         Job.objects.filter(pk=job.pk).update(owner="another worker")
 
     monkeypatch.setattr(training, "record_round_metric", record_then_lose)
