@@ -28,6 +28,7 @@ MODULES = tuple(
         "memory",
         "pairs",
         "player",
+        "screen",
         "texts",
         "waveform",
     )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 from pytest_django.live_server_helper import LiveServer
 
 from attune.catalog.models import Checkpoint, PromptSet
@@ -195,10 +196,20 @@ def page(context: BrowserContext, seen: Seen) -> Iterator[Page]:
 def wait_until(page: Page, expression: str, timeout_s: float = 10.0) -> Any:
     """The expression's value once it is true. Polls, because the policy forbids eval."""
     end = time.monotonic() + timeout_s
-    while not (value := page.evaluate(expression)):
+    while not (value := _evaluate(page, expression)):
         assert time.monotonic() < end, f"never became true: {expression}"
         page.wait_for_timeout(40)
     return value
+
+
+def _evaluate(page: Page, expression: str) -> Any:
+    """The expression's value; None while the page goes to another address."""
+    try:
+        return page.evaluate(expression)
+    except PlaywrightError as exc:
+        if "context was destroyed" not in str(exc):
+            raise
+        return None
 
 
 STAGE = 'document.querySelector("#rate")?.dataset.stage'

@@ -8,20 +8,19 @@ import { Listening } from "./listening.js";
 import { HeardMemory, Settings } from "./memory.js";
 import { Pairs } from "./pairs.js";
 import { Player } from "./player.js";
+import { CHOICES, Screen } from "./screen.js";
 import { texts } from "./texts.js";
 
 const TICK_MS = 100;
 const SLOW_MS = 150; // a shorter wait is not worth a word
 const END_S = 0.03; // decoding resamples, so a clip's end may move by a little
-const CHOICES = { "answer-a": "A", "answer-b": "B", "answer-tie": "TIE", "answer-bad": "BOTH_BAD" };
 
 const root = document.querySelector("#rate");
-const find = (selector) => root.querySelector(selector);
-const shown = (name) => document.querySelector(`[data-show=${name}]`);
 
 class Page {
-  constructor() {
+  constructor(screen) {
     const { apiRoot, csrfCookie, raterKey, nTarget } = root.dataset;
+    this.screen = screen;
     this.api = new Api({ root: apiRoot, csrfCookie });
     this.context = new AudioContext({ latencyHint: "interactive" });
     this.player = new Player(this.context);
@@ -29,7 +28,7 @@ class Page {
     this.settings = new Settings(localStorage, "attune.settings");
     this.heardMemory = new HeardMemory(sessionStorage, `attune.heard.${raterKey}`);
     this.answers = new Answers(this.api, localStorage, `attune.answers.${raterKey}`);
-    this.deck = new Deck(find("#deck"), this.player);
+    this.deck = new Deck(root.querySelector("#deck"), this.player);
     this.player.restartsOnSwitch = this.settings.get("restartsOnSwitch");
     this.n_done = 0;
     this.n_target = Number(nTarget);
@@ -45,9 +44,9 @@ class Page {
   // ---- what happens on the page
 
   listen() {
-    const { player, answers } = this;
+    const { player, answers, screen } = this;
     player.addEventListener("heard", ({ detail }) => this.onHeard(detail));
-    answers.addEventListener("change", () => this.showWaiting());
+    answers.addEventListener("change", () => screen.waitingAnswers(answers.n_waiting));
     answers.addEventListener("refused", ({ detail }) => this.onRefused(detail));
     answers.addEventListener("signed-out", () => this.showSignedOut());
     document.addEventListener("click", (event) => {
@@ -55,7 +54,7 @@ class Page {
       if (button) this.act(button.dataset.act, button);
     });
     // A press by pointer leaves the focus where it is, so that the keys keep their meaning.
-    for (const area of [find("#deck"), find("#answers")]) {
+    for (const area of root.querySelectorAll("#deck, #answers")) {
       area.addEventListener("mousedown", (event) => {
         if (event.target.closest("button")) event.preventDefault();
       });
@@ -66,7 +65,7 @@ class Page {
     keysAreOn.addEventListener("change", () => this.settings.set("keysAreOn", keysAreOn.checked));
     document.querySelector("#report form").addEventListener("submit", () => this.report());
     addEventListener("online", () => {
-      if (this.stage === "problem" && !this.broken) this.next();
+      if (screen.stage === "problem" && !this.broken) this.next();
     });
     setInterval(() => player.tick(), TICK_MS);
     const frame = () => {
@@ -85,17 +84,17 @@ class Page {
     if (action === "retry") return this.next();
     if (action === "go-on") return this.goOn();
     if (action === "skip-broken") return this.skipBroken();
-    if (this.stage !== "rating") return undefined;
+    if (this.screen.stage !== "rating") return undefined;
     if (action in CHOICES) return this.answer(CHOICES[action]);
     const { player } = this;
     switch (action) {
       case "listen-a":
       case "listen-b":
         player.listenTo(action === "listen-a" ? "A" : "B");
-        return this.say(texts.playing(player.side));
+        return this.screen.say(texts.playing(player.side));
       case "play":
         player.toggle();
-        return this.say(player.isPlaying ? texts.playing(player.side) : texts.paused);
+        return this.screen.say(player.isPlaying ? texts.playing(player.side) : texts.paused);
       case "loop":
         player.setLooping(!player.isLooping);
         return this.sayLoop();
@@ -109,7 +108,7 @@ class Page {
         player.restartsOnSwitch = !player.restartsOnSwitch;
         this.settings.set("restartsOnSwitch", player.restartsOnSwitch);
         this.deck.draw();
-        return this.say(player.restartsOnSwitch ? texts.restartOn : texts.restartOff);
+        return this.screen.say(player.restartsOnSwitch ? texts.restartOn : texts.restartOff);
       case "undo":
         return this.isChangingLast ? this.keepLast() : this.changeLast();
       case "strength":
@@ -139,12 +138,8 @@ class Page {
     const { listening } = this.current;
     const wasOpen = this.isOpen;
     this.isOpen = this.isChangingLast || listening.isEnough;
-    for (const button of find("#answers").querySelectorAll("button")) {
-      button.setAttribute("aria-disabled", String(!this.isOpen));
-    }
-    find("#answers").classList.toggle("open", this.isOpen);
-    shown("gate").textContent = this.isOpen ? texts.ready : this.missing(listening);
-    if (this.isOpen && !wasOpen && listening.minimum_s > 0) this.say(texts.answersOpen);
+    this.screen.gate(this.isOpen, this.isOpen ? texts.ready : this.missing(listening));
+    if (this.isOpen && !wasOpen && listening.minimum_s > 0) this.screen.say(texts.answersOpen);
   }
 
   missing(listening) {
@@ -158,7 +153,7 @@ class Page {
   // ---- pairs
 
   async start() {
-    this.showWaiting();
+    this.screen.waitingAnswers(this.answers.n_waiting);
     await this.answers.flush();
     await this.next();
   }
@@ -181,9 +176,9 @@ class Page {
         return;
       }
     }
-    if (this.stage !== "waiting") this.showStage("loading");
+    if (this.screen.stage !== "waiting") this.showStage("loading");
     const allSent = await this.answers.flush();
-    if (isStale() || this.stage === "signed-out") return;
+    if (isStale() || this.screen.stage === "signed-out") return;
     if (!allSent) {
       this.showUnreachable(texts.offline);
       return;
@@ -228,19 +223,13 @@ class Page {
   /** Puts a pair on the page. */
   show(pair) {
     const { assignment, clips, listening } = pair;
-    const hadFocus = root.contains(document.activeElement);
     this.player.load(clips);
     this.isOpen = false;
-    shown("prompt").textContent = assignment.prompt;
-    shown("question").textContent = assignment.question;
-    this.showStage("rating");
+    this.screen.show(assignment);
     this.deck.show(assignment, listening);
     this.showGate();
     this.showLast();
     this.showProgress();
-    this.say(texts.newPair(assignment.prompt));
-    if (hadFocus) shown("heading").focus({ preventScroll: true });
-    if (window.scrollY > 0) window.scrollTo({ top: 0 });
   }
 
   // ---- answers
@@ -265,8 +254,8 @@ class Page {
     this.heardMemory.forget();
     this.n_done += 1;
     this.showProgress();
-    this.say(texts.answered(choice));
-    this.notice("");
+    this.screen.say(texts.answered(choice));
+    this.screen.notice("");
     if (this.n_target && this.n_done % this.n_target === 0) this.showDone();
     else this.next();
   }
@@ -277,7 +266,7 @@ class Page {
     if (this.last?.client_id === answer.client_id) this.last = null;
     this.showLast();
     this.showProgress();
-    this.notice(texts.notStored(error.message));
+    this.screen.notice(texts.notStored(error.message));
   }
 
   /** Puts the last pair back, its answer open to change; the present pair waits. */
@@ -300,9 +289,9 @@ class Page {
       last.choice = choice;
       last.strength = undefined;
       this.showLast();
-      this.notice(texts.changed(choice), "ok");
+      this.screen.notice(texts.changed(choice), "ok");
     } catch (error) {
-      this.notice(texts.notChanged(error.message));
+      this.screen.notice(texts.notChanged(error.message));
     }
   }
 
@@ -311,9 +300,9 @@ class Page {
     try {
       await this.answers.change(last.client_id, { choice: last.choice, strength });
       last.strength = strength;
-      this.say(texts.strengthKept);
+      this.screen.say(texts.strengthKept);
     } catch (error) {
-      this.notice(texts.notChanged(error.message));
+      this.screen.notice(texts.notChanged(error.message));
     }
     this.showLast();
   }
@@ -332,10 +321,10 @@ class Page {
     try {
       await this.api.send("POST", "reports", { assignment: assignment.id, side, remark });
     } catch (error) {
-      this.notice(texts.notReported(error.message));
+      this.screen.notice(texts.notReported(error.message));
       return;
     }
-    this.notice(texts.reported, "ok");
+    this.screen.notice(texts.reported, "ok");
     await this.next();
   }
 
@@ -344,11 +333,10 @@ class Page {
     return broken && this.sendReport(broken.assignment, broken.side, texts.clipBroken);
   }
 
-  // ---- what is shown
+  // ---- stages
 
   showStage(stage) {
-    this.stage = stage;
-    root.dataset.stage = stage;
+    this.screen.stage = stage;
     if (stage !== "rating") this.player.unload();
     if (stage !== "problem") clearTimeout(this.timer);
   }
@@ -359,29 +347,26 @@ class Page {
   }
 
   showUnreachable(message) {
-    const wait_s = Math.ceil(this.answers.retry_s);
-    this.showProblem(message, null);
-    shown("problem-next").textContent = texts.tryingAgain(wait_s + 1);
-    this.timer = setTimeout(() => this.next(), (wait_s + 1) * 1000);
+    const wait_s = Math.ceil(this.answers.retry_s) + 1;
+    this.showProblem(message, null, texts.tryingAgain(wait_s));
+    this.timer = setTimeout(() => this.next(), wait_s * 1000);
   }
 
-  showProblem(message, broken) {
+  showProblem(message, broken, next = "") {
     this.broken = broken;
     this.showStage("problem");
-    shown("problem").textContent = message;
-    shown("problem-next").textContent = "";
-    find("[data-act=skip-broken]").hidden = !broken;
+    this.screen.problem(message, { next, canSkip: broken !== null });
   }
 
   showSignedOut() {
     this.showStage("signed-out");
-    this.say(texts.signedOut);
+    this.screen.say(texts.signedOut);
   }
 
   showDone() {
     this.showStage("done");
     this.showProgress();
-    shown("done-heading").focus();
+    this.screen.part("done-heading").focus();
   }
 
   goOn() {
@@ -390,65 +375,19 @@ class Page {
   }
 
   showProgress() {
-    const { n_target } = this;
-    if (!n_target) return;
-    const isFull = this.stage === "done";
-    const n_done = isFull ? n_target : this.n_done % n_target;
-    shown("progress").textContent = texts.progress(n_done, n_target);
-    shown("ring").style.setProperty("--progress", (n_done / n_target).toFixed(4));
+    this.screen.progress(this.n_done, this.n_target);
   }
 
   showLast() {
-    const { last, isChangingLast } = this;
-    root.classList.toggle("changing", isChangingLast);
-    for (const button of find("#answers").querySelectorAll("button")) {
-      const isChosen = isChangingLast && CHOICES[button.dataset.act] === last.choice;
-      button.classList.toggle("chosen", isChosen);
-    }
-    const undo = find("footer [data-act=undo]");
-    undo.setAttribute("aria-disabled", String(!last));
-    const strengths = shown("strength");
-    const isPreferred = last && !isChangingLast && ["A", "B"].includes(last.choice);
-    strengths.hidden = !isPreferred;
-    if (!isPreferred) return;
-    shown("strength-label").textContent = texts.preferred(last.choice);
-    for (const button of strengths.querySelectorAll("button")) {
-      const isChosen = Number(button.dataset.strength) === last.strength;
-      button.setAttribute("aria-pressed", String(isChosen));
-    }
-  }
-
-  showWaiting() {
-    const n = this.answers.n_waiting;
-    const element = shown("waiting-answers");
-    clearTimeout(this.waitingTimer);
-    // Most answers are stored at once; only one that has to wait is worth a word.
-    if (!n) element.hidden = true;
-    else this.waitingTimer = setTimeout(() => { element.hidden = !this.answers.n_waiting; }, 1000);
-    if (n) element.textContent = texts.waitingToSend(n);
-  }
-
-  notice(message, kind = "warn") {
-    const element = shown("notice");
-    element.textContent = message;
-    element.hidden = !message;
-    element.className = `notice ${kind}`;
-  }
-
-  say(message) {
-    shown("said").textContent = message;
+    this.screen.last(this.last, this.isChangingLast);
   }
 
   sayLoop() {
     const { region } = this.player;
-    this.say(region ? texts.loopOn(region.start_s, region.end_s) : texts.loopOff);
+    this.screen.say(region ? texts.loopOn(region.start_s, region.end_s) : texts.loopOff);
   }
 }
 
-if (window.AudioContext) {
-  const page = new Page();
-  page.start();
-} else {
-  root.dataset.stage = "problem";
-  shown("problem").textContent = texts.noAudio;
-}
+const screen = new Screen(root);
+if (window.AudioContext) new Page(screen).start();
+else screen.problem(texts.noAudio);
