@@ -116,7 +116,6 @@ class Part:
 
 ROW_HEIGHT = 52
 AXIS_HEIGHT = 28
-TONES = ("a", "b", "ok", "ink", "soft")
 
 
 def nice_ticks(low: float, high: float, *, n: int = 4) -> list[float]:
@@ -140,7 +139,7 @@ def whisker_chart(rows: Sequence[WhiskerRow]) -> WhiskerChart | None:
     low, high = low - pad, high + pad
 
     def x(value: float) -> float:
-        return 100 * (value - low) / (high - low)
+        return 2 + 96 * (value - low) / (high - low)
 
     whiskers = []
     for index, row in enumerate(rows):
@@ -163,7 +162,7 @@ def whisker_chart(rows: Sequence[WhiskerRow]) -> WhiskerChart | None:
         description="; ".join(_told(row) for row in rows),
         rows=tuple(whiskers),
         bands=tuple(_bands(rows)),
-        ticks=tuple(Tick(_percent(x(v)), f"{v:g}") for v in nice_ticks(low, high)),
+        ticks=tuple(Tick(_percent(x(v)), f"{v:g}") for v in nice_ticks(low, high, n=6)),
         height=height + AXIS_HEIGHT,
         axis_y=height,
         label_y=height + 19,
@@ -192,14 +191,13 @@ def line_chart(
     series: Sequence[Series],
     *,
     n_steps: int,
-    bounds: tuple[float, float] | None = None,
     guide: float | None = None,
     is_share: bool = False,
     height: int = 150,
 ) -> LineChart | None:
     """The series over steps 0 to n_steps; None before anything was logged.
 
-    bounds: fixed lowest and highest value. is_share: values are shown as percent.
+    guide: a value worth comparing with. is_share: values are shown as percent.
     """
     drawn = [one for one in series if one.values]
     if not drawn:
@@ -207,15 +205,14 @@ def line_chart(
     found = [value for one in drawn for _, value in one.values]
     if guide is not None:
         found.append(guide)
-    low, high = bounds or (min(found), max(found))
+    low, high = min(found), max(found)
     if low == high:
         low, high = low - 0.5, high + 0.5
     top, floor = 14, height - 24
     last_step = max(n_steps, 1, *(step for one in drawn for step, _ in one.values))
 
     def y(value: float) -> float:
-        share = (min(max(value, low), high) - low) / (high - low)
-        return floor - share * (floor - top)
+        return floor - (value - low) / (high - low) * (floor - top)
 
     def said(value: float) -> str:
         return f"{value:.0%}" if is_share else f"{value:.3g}"
@@ -257,11 +254,10 @@ def _step_ticks(last_step: int) -> Iterable[Tick]:
     yield Tick("100%", str(last_step))
 
 
-def stacked_bar(parts: Sequence[tuple[str, float]]) -> tuple[Part, ...]:
-    """Parts of a whole, side by side; the shares add up to 1."""
+def stacked_bar(parts: Sequence[tuple[str, str, float]]) -> tuple[Part, ...]:
+    """(name, tone, share) of a whole, side by side; the shares add up to 1."""
     bar, left = [], 0.0
-    for index, (name, share) in enumerate(parts):
-        tone = TONES[index % len(TONES)]
+    for name, tone, share in parts:
         label = f"{share:.0%}"
         bar.append(Part(name, label, tone, _percent(100 * left), _percent(100 * share)))
         left += share

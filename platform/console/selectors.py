@@ -29,8 +29,9 @@ from attune.rounds.selectors import rounds
 from console.charts import Part, stacked_bar
 
 TAIL_BYTES = 16_384
-TAIL_LINES = 40
+TAIL_LINES = 16
 LOG_FILE = "training.log"
+ROLE_TONES = {RotationRole.ANCHOR: "soft", RotationRole.CANARY: "b", RotationRole.FULL: "ok"}
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,16 @@ def places(population: Population) -> list[Place]:
 
 def shares_bar(rotation: list[Place]) -> tuple[Part, ...]:
     """The rotation as one bar."""
-    return stacked_bar([(place.entry.checkpoint.name, place.new_clip_share) for place in rotation])
+    return stacked_bar(
+        [
+            (
+                place.entry.checkpoint.name,
+                ROLE_TONES[RotationRole(place.entry.role)],
+                place.new_clip_share,
+            )
+            for place in rotation
+        ]
+    )
 
 
 def board_counts(population: Population) -> BoardCounts:

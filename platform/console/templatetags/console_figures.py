@@ -1,7 +1,7 @@
 """How figures are written on pages of the console: percent, times, durations, hashes, chips."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from django import template
 from django.utils import timezone
@@ -28,17 +28,47 @@ CHIP_TONES = {
 }
 
 
+COUNT_LABELS = {
+    "ratings": "ratings seen",
+    "other_population": "of the other population",
+    "judging": "of pairs that judge",
+    "gold": "of gold pairs",
+    "off_policy": "on another checkpoint’s clips",
+    "withdrawn_rater": "of raters who withdrew",
+    "withdrawn_pair": "of withdrawn pairs",
+    "repeat": "repeats",
+    "clip_not_ready": "with a missing clip",
+    "unequal_duration": "on clips of unequal length",
+    "unequal_header": "on clips of unequal text",
+    "decided": "chose A or B",
+    "held_out_rater": "kept back with their rater",
+    "contradicting_pairs": "pairs split evenly",
+    "usable": "usable preferences",
+    "train": "to train on",
+    "held_out": "held out to measure",
+    "held_out_by_new_raters": "of these by held-out raters",
+    "raters_held_out": "raters held out",
+    "prompts_held_out": "prompts held out",
+}
+
+# A template gives filters an empty text for what is missing, such as a value not logged.
+Missing = Literal[""] | None
+DASH = "–"
+
+
 @register.filter
-def percent(share: float | None, digits: int = 0) -> str:
+def percent(share: float | Missing, digits: int = 0) -> str:
     """A share of one as percent; a dash for None."""
-    return "–" if share is None else f"{100 * share:.{digits}f}%"
+    if share is None or share == "":
+        return DASH
+    return f"{100 * share:.{digits}f}%"
 
 
 @register.filter
 def figure(value: Any, digits: int = 3) -> str:
     """A number to so many significant digits; a dash for None, other things as they are."""
-    if value is None:
-        return "–"
+    if value is None or value == "":
+        return DASH
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -47,10 +77,10 @@ def figure(value: Any, digits: int = 3) -> str:
 
 
 @register.filter
-def seconds(value: float | None) -> str:
+def seconds(value: float | Missing) -> str:
     """A duration in words that fit a table: 8 s, 4 min 5 s, 2 h 10 min."""
-    if value is None:
-        return "–"
+    if value is None or value == "":
+        return DASH
     whole = max(0, round(value))
     if whole < 60:
         return f"{whole} s"
@@ -62,10 +92,10 @@ def seconds(value: float | None) -> str:
 
 
 @register.filter
-def ago(moment: datetime | None) -> str:
+def ago(moment: datetime | Missing) -> str:
     """How long ago a moment was; a dash for None."""
-    if moment is None:
-        return "–"
+    if moment is None or moment == "":
+        return DASH
     passed = (timezone.now() - moment).total_seconds()
     if passed < 45:
         return "just now"
@@ -77,17 +107,17 @@ def ago(moment: datetime | None) -> str:
 
 
 @register.filter
-def until(end: datetime | None, start: datetime | None) -> str:
+def until(end: datetime | Missing, start: datetime | Missing) -> str:
     """The duration from start to end, or to now while there is no end."""
-    if start is None:
-        return "–"
+    if not start:
+        return DASH
     return seconds(((end or timezone.now()) - start).total_seconds())
 
 
 @register.filter
 def short_hash(digest: str) -> str:
     """The first twelve digits of a hash."""
-    return digest[:12] or "–"
+    return digest[:12] or DASH
 
 
 @register.filter
@@ -100,6 +130,12 @@ def chip_tone(word: str) -> str:
 def words(name: str) -> str:
     """A field's name as words: held_out_n is held out n."""
     return str(name).replace("_", " ")
+
+
+@register.filter
+def count_label(name: str) -> str:
+    """What a count of a round's preferences counts."""
+    return COUNT_LABELS.get(name, words(name))
 
 
 @register.filter

@@ -98,7 +98,6 @@ def round_charts(detail: RoundDetail) -> list[LineChart]:
                 Series("held out", "b", detail.series("held_out_accuracy")),
             ],
             n_steps=n_steps,
-            bounds=(0.0, 1.0),
             guide=0.5,
             is_share=True,
         ),

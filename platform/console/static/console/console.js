@@ -3,6 +3,8 @@ const current = document.querySelector(".sidebar [aria-current]");
 if (current && current.closest(".sidebar").scrollWidth > current.closest(".sidebar").clientWidth) {
   current.scrollIntoView({ block: "nearest", inline: "center" });
 }
+// The button that counts them again is for browsers without scripts.
+document.querySelector(".recount")?.setAttribute("hidden", "");
 // Preferences are counted again when another study or base is chosen.
 for (const select of document.querySelectorAll(".round-form select")) {
   select.addEventListener("change", () => {

@@ -1,0 +1,94 @@
+"""Who may open which page of the console, told by three people and a stranger."""
+
+import pytest
+from django.test import Client
+from django.urls import get_resolver
+
+from attune.catalog.models import Checkpoint
+from attune.rounds.models import Round
+from tests.unit.api.people import Person
+
+PAGES = [
+    "/console/",
+    "/console/leaderboard/",
+    "/console/rounds/",
+    "/console/rounds/new/",
+    "/console/rounds/{round}/",
+    "/console/checkpoints/",
+    "/console/checkpoints/aligned/",
+    "/console/rotation/",
+    "/console/studies/",
+    "/console/clips/",
+    "/console/jobs/",
+]
+ACTIONS = [
+    "/console/rounds/start/",
+    "/console/rounds/{round}/cancel/",
+    "/console/rotation/decide/",
+    "/console/clips/request/",
+]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_engineers_and_reviewers_read_every_page_and_raters_none(  # noqa: PLR0917
+    path: str,
+    rater: Person,
+    engineer: Person,
+    reviewer: Person,
+    canary: Checkpoint,
+    running: Round,
+) -> None:
+    address = path.format(round=running.pk)
+    assert engineer.pages.get(address).status_code == 200
+    assert reviewer.pages.get(address).status_code == 200
+    assert rater.pages.get(address).status_code == 403
+    stranger = Client().get(address)
+    assert (stranger.status_code, stranger["Location"]) == (302, f"/sign-in?next={address}")
+    assert engineer.pages.post(address).status_code in (403, 405)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_kept_by_no_cache_and_allows_no_foreign_code(
+    path: str, reviewer: Person, canary: Checkpoint, running: Round
+) -> None:
+    page = reviewer.pages.get(path.format(round=running.pk))
+    assert "no-store" in page["Cache-Control"]
+    text = page.content.decode()
+    assert " style=" not in text
+    assert " onclick=" not in text
+    assert "<style" not in text
+    assert "https://" not in text
+
+
+@pytest.mark.parametrize("path", ACTIONS)
+def test_only_engineers_act_and_only_by_post_with_the_csrf_token(
+    path: str, rater: Person, engineer: Person, reviewer: Person, running: Round
+) -> None:
+    address = path.format(round=running.pk)
+    for person in (rater, reviewer):
+        browser = person.pages
+        browser.handler.enforce_csrf_checks = False
+        assert browser.post(address).status_code == 403
+    assert engineer.pages.post(address).status_code == 403
+    assert engineer.pages.get(address).status_code == 405
+    browser = engineer.pages
+    browser.handler.enforce_csrf_checks = False
+    assert browser.post(address).status_code in (200, 302, 422)
+    stranger = Client().post(address)
+    assert stranger.status_code == 302
+    assert stranger["Location"].startswith("/sign-in")
+
+
+def test_every_address_of_the_console_is_in_the_lists_above() -> None:
+    patterns = get_resolver("console.urls").url_patterns
+    assert len(patterns) == len(PAGES) + len(ACTIONS)
+
+
+def test_reviewers_are_offered_no_action(
+    reviewer: Person, canary: Checkpoint, running: Round
+) -> None:
+    for path in PAGES:
+        text = reviewer.pages.get(path.format(round=running.pk)).content.decode()
+        for action in ACTIONS[1:]:
+            assert f'action="{action.format(round=running.pk)}"' not in text
+        assert "Freeze and start" not in text

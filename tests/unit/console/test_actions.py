@@ -1,0 +1,185 @@
+"""What engineers do on pages: start and cancel rounds, decide, ask for clips."""
+
+import re
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.test import Client
+
+from attune.catalog.models import Checkpoint, Clip, RotationEntry, RotationEvent
+from attune.rounds.models import Round, RoundState
+from tests.unit.api.people import Person
+from tests.unit.attune.rated import RatedStudy
+
+
+@pytest.fixture
+def browser(engineer: Person) -> Client:
+    """An engineer's browser; CSRF is tested elsewhere."""
+    client = engineer.pages
+    client.handler.enforce_csrf_checks = False
+    return client
+
+
+def said(answer: Any) -> list[str]:
+    """The page's messages."""
+    found = re.findall(r'<li class="notice[^"]*">(.*?)</li>', answer.content.decode())
+    return [text.replace("&#x27;", "'") for text in found]
+
+
+def test_the_form_shows_what_the_round_would_start_with(browser: Client, rated: RatedStudy) -> None:
+    text = browser.get("/console/rounds/new/?study=first&base=base").content.decode()
+    assert '<p class="figure">10</p>' in text
+    assert "usable preferences of 8 needed" in text
+    assert "disabled" not in text
+
+
+def test_a_round_starts_from_the_form(browser: Client, engineer: Person, rated: RatedStudy) -> None:
+    form = {"study": "first", "base": "base", "name": "dusk", "n_epochs": "2"}
+    answer = browser.post("/console/rounds/start/", form, follow=True)
+    stored = Round.objects.get()
+    assert answer.redirect_chain == [(f"/console/rounds/{stored.pk}/", 302)]
+    assert (stored.name, stored.config, stored.created_by) == (
+        "dusk",
+        {"n_epochs": 2},
+        engineer.user,
+    )
+    assert said(answer) == ["Round dusk is frozen and queued."]
+
+
+def test_a_round_with_too_few_preferences_is_refused_with_the_missing_number(
+    browser: Client, rated: RatedStudy, settings: LazySettings
+) -> None:
+    settings.ATTUNE_MINIMUM_PREFERENCES = 58
+    text = browser.get("/console/rounds/new/").content.decode()
+    assert "48 more are needed" in text
+    assert "disabled" in text
+    answer = browser.post("/console/rounds/start/", {"study": "first", "base": "base"})
+    assert answer.status_code == 409
+    assert "The round was not started: 10 usable preferences, 58 needed: 48 more are needed" in (
+        answer.content.decode()
+    )
+    assert not Round.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"n_epochs": "99"}, "less than or equal to 20"),
+        ({"learning_rate": "fast"}, "Enter a number"),
+        ({"base": "nowhere"}, "not one of the available choices"),
+        ({"name": "x" * 121}, "at most 120 characters"),
+    ],
+)
+def test_a_form_with_a_mistake_keeps_what_was_typed(
+    change: dict[str, str], problem: str, browser: Client, rated: RatedStudy
+) -> None:
+    form = {"study": "first", "base": "base", "name": "dusk"} | change
+    answer = browser.post("/console/rounds/start/", form)
+    assert answer.status_code == 422
+    assert problem in answer.content.decode()
+    assert not Round.objects.exists()
+
+
+def test_an_unknown_study_is_not_found(browser: Client, rated: RatedStudy) -> None:
+    assert browser.get("/console/rounds/new/?study=nowhere").status_code == 404
+    assert browser.post("/console/rounds/start/", {"study": "nowhere"}).status_code == 404
+
+
+def test_a_round_is_cancelled_once(browser: Client, running: Round) -> None:
+    address = f"/console/rounds/{running.pk}/cancel/"
+    first = browser.post(address, follow=True)
+    running.refresh_from_db()
+    assert running.state == RoundState.CANCELLED
+    assert said(first) == ["Round dusk is cancelled; what it saved is kept."]
+    assert "cancelled already" in said(browser.post(address, follow=True))[0]
+
+
+def decide(browser: Client, decision: str, **fields: str) -> Any:
+    form = {"checkpoint": "aligned", "population": "people", "reason": "63% of 214"}
+    form |= {"decision": decision, "next": "/console/leaderboard/"} | fields
+    return browser.post("/console/rotation/decide/", form, follow=True)
+
+
+def test_a_canary_is_promoted_with_the_reason_on_record(
+    browser: Client, engineer: Person, canary: Checkpoint
+) -> None:
+    answer = decide(browser, "promote")
+    assert answer.redirect_chain[-1][0] == "/console/leaderboard/"
+    assert said(answer) == ["aligned was promoted."]
+    assert RotationEntry.objects.get(checkpoint=canary).role == "full"
+    event = RotationEvent.objects.latest("pk")
+    assert (event.action, event.reason, event.actor) == ("promote", "63% of 214", engineer.user)
+
+
+def test_one_click_takes_a_checkpoint_out(browser: Client, canary: Checkpoint) -> None:
+    page = browser.get("/console/rotation/").content.decode()
+    assert 'value="Taken out by hand."' in page
+    assert page.count("Take out</button>") == 1
+    decide(browser, "roll_back", reason="Taken out by hand.")
+    assert not RotationEntry.objects.filter(checkpoint=canary).exists()
+    assert "Taken out by hand." in browser.get("/console/rotation/").content.decode()
+
+
+def test_holding_and_retiring_are_on_record(browser: Client, canary: Checkpoint) -> None:
+    decide(browser, "hold")
+    decide(browser, "retire")
+    actions = RotationEvent.objects.order_by("-pk").values_list("action", flat=True)
+    assert list(actions[:2]) == ["retire", "hold"]
+    canary.refresh_from_db()
+    assert canary.is_retired
+
+
+@pytest.mark.parametrize(
+    ("decision", "fields", "problem"),
+    [
+        ("promote", {"reason": ""}, "reason: This field is required"),
+        ("promote", {"checkpoint": "base"}, "only a canary can be promoted"),
+        ("roll_back", {"checkpoint": "base"}, "an anchor does not leave"),
+        ("enter", {}, "decision"),
+        ("promote", {"checkpoint": "nowhere"}, "checkpoint"),
+        ("promote", {"population": "rehearsal"}, "not in rotation for rehearsal"),
+    ],
+)
+def test_a_decision_against_the_rules_changes_nothing(  # noqa: PLR0917
+    decision: str,
+    fields: dict[str, str],
+    problem: str,
+    browser: Client,
+    canary: Checkpoint,
+    rated: RatedStudy,
+) -> None:
+    n_events = RotationEvent.objects.count()
+    (message,) = said(decide(browser, decision, **fields))
+    assert message.startswith("Nothing was changed")
+    assert problem in message
+    assert RotationEvent.objects.count() == n_events
+
+
+def test_a_decision_never_leads_to_another_site(browser: Client, canary: Checkpoint) -> None:
+    answer = decide(browser, "hold", next="https://elsewhere.example/")
+    assert answer.redirect_chain[-1][0] == "/console/rotation/"
+
+
+def test_a_clip_is_asked_for(browser: Client, canary: Checkpoint) -> None:
+    before = Clip.objects.count()
+    form = {"prompt": "a calm harp", "checkpoint": "aligned", "duration_s": "4", "seed": "7"}
+    answer = browser.post("/console/clips/request/", form, follow=True)
+    assert Clip.objects.count() == before + 1
+    clip = Clip.objects.get(prompt__text="a calm harp")
+    assert (clip.checkpoint, clip.seed, clip.requested_duration_s) == (canary, 7, 4.0)
+    assert "requested" in said(answer)[0]
+
+
+@pytest.mark.parametrize(
+    "change", [{"prompt": ""}, {"duration_s": "99"}, {"seed": "-1"}, {"checkpoint": "none"}]
+)
+def test_a_clip_that_cannot_be_made_is_refused_on_the_form(
+    change: dict[str, str], browser: Client, canary: Checkpoint
+) -> None:
+    before = Clip.objects.count()
+    form = {"prompt": "a calm harp", "checkpoint": "aligned", "duration_s": "4"} | change
+    answer = browser.post("/console/clips/request/", form)
+    assert answer.status_code == 422
+    assert 'class="errorlist"' in answer.content.decode()
+    assert Clip.objects.count() == before
