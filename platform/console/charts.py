@@ -239,7 +239,7 @@ def line_chart(
         ),
         lines=tuple(lines),
         x_ticks=tuple(_step_ticks(last_step)),
-        y_ticks=tuple(Tick(f"{y(v):.1f}", said(v)) for v in nice_ticks(low, high, n=3)),
+        y_ticks=tuple(Tick(f"{y(v):.1f}", said(v)) for v in nice_ticks(low, high, n=5)),
         guide=None if guide is None else f"{y(guide):.1f}",
         height=height,
         label_y=height - 6,

@@ -54,6 +54,7 @@ COUNT_LABELS = {
 # A template gives filters an empty text for what is missing, such as a value not logged.
 Missing = Literal[""] | None
 DASH = "–"
+NBSP = "\u00a0"
 
 
 @register.filter
@@ -93,17 +94,17 @@ def seconds(value: float | Missing) -> str:
 
 @register.filter
 def ago(moment: datetime | Missing) -> str:
-    """How long ago a moment was; a dash for None."""
+    """How long ago a moment was, kept on one line; a dash for None."""
     if moment is None or moment == "":
         return DASH
     passed = (timezone.now() - moment).total_seconds()
     if passed < 45:
-        return "just now"
+        return f"just{NBSP}now"
     if passed < 3600:
-        return f"{max(1, round(passed / 60))} min ago"
+        return f"{max(1, round(passed / 60))}{NBSP}min{NBSP}ago"
     if passed < 86_400:
-        return f"{round(passed / 3600)} h ago"
-    return f"{round(passed / 86_400)} days ago"
+        return f"{round(passed / 3600)}{NBSP}h{NBSP}ago"
+    return f"{round(passed / 86_400)}{NBSP}days{NBSP}ago"
 
 
 @register.filter
