@@ -133,7 +133,7 @@ def test_clips_are_made_before_anybody_signs_in(stack: Stack) -> None:
     def ready_pairs() -> int:
         study = stack.get("/api/v1/studies/first-listen", token)
         assert isinstance(study, dict)
-        return int(study["n_ready_pairs"])
+        return int(study["counts"]["ready"])
 
     wait_until(lambda: ready_pairs() >= 4, 90, "four ready pairs")
 
