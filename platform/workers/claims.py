@@ -60,7 +60,8 @@ def carry_out_job(job: Job, lease: Lease) -> None:
     """Does the job's work once and records the outcome, fenced by the lease's owner."""
     log = logger.bind(job=job.pk, kind=job.kind, attempt=job.attempts)
     try:
-        when_done = do_work(job, lease)
+        with lease:
+            when_done = do_work(job, lease)
     except LeaseLost:
         log.warning("lease_lost")
     except JobCancelled:

@@ -74,10 +74,10 @@ class _Making:
 
 def _generate(clips: Sequence[Clip], job: Job, lease: Lease, warm: WarmGenerators) -> None:
     try:
-        with lease.kept_while_loading():
-            generator = warm.get(clips[0].checkpoint)
+        generator = warm.get(clips[0].checkpoint)
     except GeneratorError as exc:
         raise WorkFailed(f"checkpoint {clips[0].checkpoint.name}: {exc}") from exc
+    lease.renew(at_once=True)
     making = _Making(job=job, lease=lease, generator=generator, n_clips=len(clips))
     by_sampling: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:

@@ -84,11 +84,11 @@ def _measure(round: Round, candidate: Checkpoint, lease: Lease, warm: WarmGenera
     from generator.checkpoints import verify_folder
     from generator.lm.sampling import SamplingSettings
 
-    with lease.kept_while_loading():
-        verify_folder(checkpoint_folder(candidate))
-        base_generator = warm.get(round.base_checkpoint)
-        generator = warm.get(candidate)
-        fresh = load_fresh(candidate)
+    verify_folder(checkpoint_folder(candidate))
+    base_generator = warm.get(round.base_checkpoint)
+    generator = warm.get(candidate)
+    fresh = load_fresh(candidate)
+    lease.renew(at_once=True)
     sampling = SamplingSettings(**round.study.sampling)
     requests = gate_requests(round)
     n_all = 2 * sum(len(batch) for batch in requests.values()) + 2 * N_REGENERATED

@@ -2,18 +2,22 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import assert_never
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self, assert_never
 
-from django.db import connection
+import structlog
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from attune.jobs.models import Job
 from attune.jobs.services import LeaseState, renew_lease
 
 RENEWAL_INTERVAL_S = 0.5
-LONGEST_LOAD_S = 300.0
+LONGEST_SILENCE_S = 300.0
+"""Work that has not called `renew` for so long hangs, and may lose its job."""
+
+logger = structlog.get_logger(__name__)
 
 
 class Interruption(Exception):
@@ -33,11 +37,12 @@ class WorkerStopping(Interruption):
 
 
 class Lease:
-    """The right to work on one job, which must be renewed to be kept.
+    """The right to work on one job, kept for the length of a `with` block.
 
-    Work calls `renew` as often as it likes, from its inner loops; the row is written at most
-    twice a second. Renewing in the loop that works, and not in a thread beside it, lets the
-    lease of a worker that hangs run out.
+    Work calls `renew` as often as it likes, from its inner loops: that is how it notes
+    progress and hears that it has to stop; the row is written at most twice a second. Between
+    two calls a thread keeps the lease, because reading weights from a cold disk or decoding a
+    large batch on a busy machine can outlast it. The thread gives up on work that hangs.
     """
 
     def __init__(
@@ -47,13 +52,28 @@ class Lease:
         self.owner = owner
         self._lease_s = lease_s
         self._is_stopping = is_stopping
-        self._renewed_at_s = time.monotonic()
+        self._renewed_at_s = self._called_at_s = time.monotonic()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
 
     def renew(self, progress: Mapping[str, object] | None = None, *, at_once: bool = False) -> None:
         """Keeps the lease; raises an Interruption when the work has to stop."""
         if self._is_stopping():
             raise WorkerStopping
-        now_s = time.monotonic()
+        now_s = self._called_at_s = time.monotonic()
         if not at_once and now_s - self._renewed_at_s < RENEWAL_INTERVAL_S:
             return
         self._renewed_at_s = now_s
@@ -68,31 +88,20 @@ class Lease:
             case _:
                 assert_never(state)
 
-    @contextmanager
-    def kept_while_loading(self, longest_s: float = LONGEST_LOAD_S) -> Iterator[None]:
-        """Renews the lease from a thread for the block, which cannot call `renew` itself.
-
-        Reading libraries and weights from a cold disk can outlast a lease. After the longest
-        time the thread gives up, so that a load that hangs still loses the job.
-        """
-        loaded = threading.Event()
-        deadline_s = time.monotonic() + longest_s
-
-        def keep() -> None:
-            try:
-                while not loaded.wait(self._lease_s / 3) and time.monotonic() < deadline_s:
-                    self._renew_row(None)
-            finally:
-                connection.close()
-
-        thread = threading.Thread(target=keep, name="lease", daemon=True)
-        thread.start()
+    def _keep(self) -> None:
+        """Renews the row while the work is silent, though not for ever."""
         try:
-            yield
+            while not self._ended.wait(self._lease_s / 3):
+                silence_s = time.monotonic() - self._called_at_s
+                if silence_s > LONGEST_SILENCE_S:
+                    logger.error("work_hangs", job=self.job.pk, silence_s=round(silence_s))
+                    return
+                try:
+                    self._renew_row(None)
+                except DatabaseError as exc:
+                    logger.warning("lease_not_renewed", job=self.job.pk, error=str(exc))
         finally:
-            loaded.set()
-            thread.join()
-        self.renew(at_once=True)
+            connection.close()
 
     def _renew_row(self, progress: Mapping[str, object] | None) -> LeaseState:
         return renew_lease(

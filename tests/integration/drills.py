@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,30 @@ import django
 ROOT = Path(__file__).resolve().parents[2]
 ROUND_CONFIG = {"n_epochs": 12, "batch_pairs": 4}
 """Some thirty short steps; the trainer saves every tenth."""
-DRILLS: dict[str, Callable[[], None]] = {}
+PATIENCE_S = 150.0
+"""Longer than any of this takes; a busy machine must not fail a drill."""
+SHORT_LEASE_S, LONG_LEASE_S = 3, 60
 
 
-def drill(function: Callable[[], None]) -> Callable[[], None]:
+@dataclass(frozen=True)
+class Drill:
+    """What to do, and how long a lease lasts meanwhile."""
+
+    run: Callable[[], None]
+    lease_s: int
+
+
+DRILLS: dict[str, Drill] = {}
+
+
+def drill(lease_s: int) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Registers a drill under its function's name."""
-    DRILLS[function.__name__] = function
-    return function
+
+    def register(function: Callable[[], None]) -> Callable[[], None]:
+        DRILLS[function.__name__] = Drill(function, lease_s)
+        return function
+
+    return register
 
 
 def wait_until(holds: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -145,14 +163,14 @@ def metric_steps(round: Any) -> list[int]:
     return list(round.metrics.order_by("step").values_list("step", flat=True))
 
 
-@drill
+@drill(SHORT_LEASE_S)
 def a_worker_killed_in_mid_clip_loses_and_doubles_nothing() -> None:
     from attune.catalog.models import Clip, ClipStatus
     from attune.jobs.models import Job, JobState
     from tests.integration.scene import request_test_clips
 
-    n_clips = 12
-    request_test_clips(prepare_site(), n_clips, duration_s=20.0)
+    n_clips = 8
+    request_test_clips(prepare_site(), n_clips, duration_s=10.0)
     with workers("gpu") as (_, device):
 
         def is_mid_clip() -> bool:
@@ -163,14 +181,16 @@ def a_worker_killed_in_mid_clip_loses_and_doubles_nothing() -> None:
             ready = Clip.objects.filter(status=ClipStatus.READY).exists()
             return ready and any(0.0 < share < 0.9 for share in shares)
 
-        wait_until(is_mid_clip, 40, "a job in mid-clip")
+        wait_until(is_mid_clip, PATIENCE_S, "a job in mid-clip")
         device.kill()
         before = ready_clips()
         assert 0 < len(before) < n_clips
         replacement = Worker("gpu")
         try:
             wait_until(
-                lambda: not Job.objects.exclude(state=JobState.DONE).exists(), 40, "all jobs"
+                lambda: not Job.objects.exclude(state=JobState.DONE).exists(),
+                PATIENCE_S,
+                "all jobs",
             )
         finally:
             replacement.stop()
@@ -191,7 +211,7 @@ def ready_clips() -> dict[uuid.UUID, tuple[str, datetime | None]]:
     }
 
 
-@drill
+@drill(SHORT_LEASE_S)
 def a_worker_killed_in_mid_round_resumes_it_once() -> None:
     from attune.catalog.models import Checkpoint
     from attune.catalog.storage import checkpoint_folder
@@ -202,18 +222,18 @@ def a_worker_killed_in_mid_round_resumes_it_once() -> None:
 
     round = start_test_round(prepare_site(), ROUND_CONFIG)
     with workers("gpu") as (_, device):
-        wait_until(lambda: len(metric_steps(round)) >= 12, 60, "12 training steps")
+        wait_until(lambda: len(metric_steps(round)) >= 12, PATIENCE_S, "12 training steps")
         pid = child_pid(round)
         assert pid is not None
         device.kill()
-        wait_until(lambda: child_pid(round) is None, 5, "the orphaned training to end")
+        wait_until(lambda: child_pid(round) is None, PATIENCE_S, "the orphaned training to end")
         round.refresh_from_db()
         assert round.state == RoundState.TRAINING
         replacement = Worker("gpu")
         try:
-            wait_until(lambda: has_ended(round), 90, "the round to end")
+            wait_until(lambda: has_ended(round), PATIENCE_S, "the round to end")
             unfinished = Job.objects.exclude(state=JobState.DONE)
-            wait_until(lambda: not unfinished.exists(), 10, "the jobs to end")
+            wait_until(lambda: not unfinished.exists(), PATIENCE_S, "the jobs to end")
         finally:
             replacement.stop()
     assert round.state == RoundState.DONE, round.error
@@ -237,7 +257,7 @@ def has_ended(round: Any) -> bool:
     return round.state not in RUNNING_STATES
 
 
-@drill
+@drill(LONG_LEASE_S)
 def a_cancelled_round_stops_within_seconds_and_frees_the_worker() -> None:
     from attune.catalog.models import Checkpoint, Clip, ClipStatus
     from attune.jobs.models import Job, JobKind, JobState
@@ -248,10 +268,10 @@ def a_cancelled_round_stops_within_seconds_and_frees_the_worker() -> None:
     checkpoint = prepare_site()
     round = start_test_round(checkpoint, ROUND_CONFIG)
     with workers("gpu") as (_, device):
-        wait_until(lambda: len(metric_steps(round)) >= 2, 60, "2 training steps")
+        wait_until(lambda: len(metric_steps(round)) >= 2, PATIENCE_S, "2 training steps")
         asked_at = time.monotonic()
         cancel_round(round=round, actor=None)
-        wait_until(lambda: child_pid(round) is None, 20, "the training to end")
+        wait_until(lambda: child_pid(round) is None, PATIENCE_S, "the training to end")
         took_s = time.monotonic() - asked_at
         wait_until(
             lambda: Job.objects.get(kind=JobKind.RUN_ROUND).state == JobState.CANCELLED,
@@ -264,13 +284,15 @@ def a_cancelled_round_stops_within_seconds_and_frees_the_worker() -> None:
         assert Checkpoint.objects.count() == 1
         clips = request_test_clips(checkpoint, 1, duration_s=2.0)
         wait_until(
-            lambda: Clip.objects.get(pk=clips[0].pk).status == ClipStatus.READY, 20, "a clip"
+            lambda: Clip.objects.get(pk=clips[0].pk).status == ClipStatus.READY,
+            PATIENCE_S,
+            "a clip",
         )
         assert device.popen.poll() is None
     sys.stdout.write(f"the training ended {took_s:.1f} s after it was cancelled\n")
 
 
-@drill
+@drill(LONG_LEASE_S)
 def several_workers_never_do_one_job_twice() -> None:
     from attune.jobs.models import Job, JobState
     from tests.integration.scene import request_test_clips
@@ -279,9 +301,11 @@ def several_workers_never_do_one_job_twice() -> None:
     checkpoint = prepare_site()
     with workers("gpu", "gpu", "gpu") as started:
         for worker in started:
-            wait_until(worker.is_ready, 40, "a worker to start")
+            wait_until(worker.is_ready, PATIENCE_S, "a worker to start")
         request_test_clips(checkpoint, n_clips, duration_s=5.0)
-        wait_until(lambda: not Job.objects.exclude(state=JobState.DONE).exists(), 50, "all jobs")
+        wait_until(
+            lambda: not Job.objects.exclude(state=JobState.DONE).exists(), PATIENCE_S, "all jobs"
+        )
         logs = [worker.log() for worker in started[1:]]
     assert_clips_whole(n_clips)
     assert set(Job.objects.values_list("attempts", flat=True)) == {1}
@@ -290,7 +314,7 @@ def several_workers_never_do_one_job_twice() -> None:
     assert sum(n > 0 for n in claims) > 1, f"one worker did everything: {claims}"
 
 
-@drill
+@drill(LONG_LEASE_S)
 def a_worker_asked_to_stop_puts_its_job_back_at_once() -> None:
     from attune.jobs.models import Job, JobState
     from tests.integration.scene import request_test_clips
@@ -304,12 +328,14 @@ def a_worker_asked_to_stop_puts_its_job_back_at_once() -> None:
             "a job in mid-clip",
         )
         device.popen.send_signal(signal.SIGTERM)  # the parent only: its pool hears of it from it
-        device.popen.wait(timeout=10)
+        device.popen.wait(timeout=PATIENCE_S)
         job = Job.objects.get()
         assert (job.state, job.attempts, job.owner) == (JobState.QUEUED, 0, "")
         replacement = Worker("gpu")
         try:
-            wait_until(lambda: not Job.objects.exclude(state=JobState.DONE).exists(), 40, "the job")
+            wait_until(
+                lambda: not Job.objects.exclude(state=JobState.DONE).exists(), PATIENCE_S, "the job"
+            )
         finally:
             replacement.stop()
     assert_clips_whole(n_clips)
@@ -319,7 +345,7 @@ def a_worker_asked_to_stop_puts_its_job_back_at_once() -> None:
 def main() -> None:
     """Runs the drill named on the command line."""
     django.setup()
-    DRILLS[sys.argv[1]]()
+    DRILLS[sys.argv[1]].run()
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def test_on_real_processes(name: str, tmp_path: Path, database_url: str) -> None
     environment = {
         **os.environ,
         "ATTUNE_HOME": str(tmp_path / "home"),
-        "ATTUNE_JOB_LEASE_S": "3",
+        "ATTUNE_JOB_LEASE_S": str(DRILLS[name].lease_s),
         "ATTUNE_MAX_BATCH_CLIPS": "2",
         "ATTUNE_MINIMUM_PREFERENCES": "8",
         "ATTUNE_DEVICE": "cpu",
@@ -58,6 +58,6 @@ def test_on_real_processes(name: str, tmp_path: Path, database_url: str) -> None
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

@@ -1,5 +1,6 @@
 """How a job ends: done, failed, tried again, cancelled, lost, put back."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from attune.jobs.models import Job, JobState
 from attune.jobs.services import claim_job, request_job_cancel
 from tests.integration.scene import add_tiny_checkpoint, request_test_clips
 from workers import claims
+from workers import lease as lease_module
 from workers.claims import carry_out, carry_out_job, new_owner
 from workers.lease import JobCancelled, Lease, LeaseLost
 from workers.outcomes import AttemptFailed
@@ -139,3 +141,20 @@ def test_renewals_are_written_at_most_twice_a_second() -> None:
     lease.renew({"share": 0.2})
     job.refresh_from_db()
     assert job.progress == {"share": 0.1}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_silent_work_keeps_its_lease_until_it_seems_to_hang(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue_job()
+    job = claim_job(queue="gpu", owner="a worker", lease_s=0.6, now=timezone.now())
+    assert job is not None
+    monkeypatch.setattr(lease_module, "LONGEST_SILENCE_S", 1.5)
+    with Lease(job=job, owner="a worker", lease_s=0.6, is_stopping=lambda: False):
+        time.sleep(1.2)
+        job.refresh_from_db()
+        assert job.lease_until is not None and job.lease_until > timezone.now()
+        time.sleep(1.8)
+        job.refresh_from_db()
+        assert job.lease_until is not None and job.lease_until < timezone.now()
