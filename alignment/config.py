@@ -14,8 +14,9 @@ LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 
 
 class Precision(StrEnum):
-    """The number format of the matrix products."""
+    """The number format of the matrix products; AUTO is bfloat16 where the device has it."""
 
+    AUTO = "auto"
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
 
@@ -32,14 +33,14 @@ class DpoConfig:
     label_smoothing: float = 0.0
     """The share of preferences expected to be wrong, below 0.5. Above 0 the loss is robust DPO
     (Chowdhury et al. 2024, arXiv:2403.00409), for which all clips must be of one length."""
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     n_epochs: int = 2
     batch_pairs: int = 16
     warmup_share: float = 0.1
     lora_rank: int = 16
     lora_alpha: int = 32
     lora_targets: tuple[str, ...] = LORA_TARGETS
-    precision: Precision = Precision.FLOAT32
+    precision: Precision = Precision.AUTO
     seed: int = 0
     save_steps: int = 10
     logging_steps: int = 1

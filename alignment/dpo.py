@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import datasets
+import torch
 from peft import LoraConfig
 from transformers import PrinterCallback
 from trl.trainer.dpo_config import DPOConfig
@@ -79,6 +80,25 @@ def loss_arguments(config: DpoConfig, lengths: Lengths) -> dict[str, Any]:
     }
 
 
+def uses_bfloat16(precision: Precision, device: str) -> bool:
+    """Returns whether matrix products are to be computed in bfloat16 on a device.
+
+    A processor without instructions for it computes it too, but slower than float32.
+    """
+    match precision:
+        case Precision.FLOAT32:
+            return False
+        case Precision.BFLOAT16:
+            return True
+        case Precision.AUTO if device == "cpu":
+            able = torch.cpu.get_capabilities()
+            return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+        case Precision.AUTO:
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+        case _:
+            assert_never(precision)
+
+
 def trainer_arguments(config: DpoConfig, folder: Path, lengths: Lengths, device: str) -> DPOConfig:
     """Returns the arguments of the stock trainer; every length limit is off."""
     return DPOConfig(
@@ -88,7 +108,7 @@ def trainer_arguments(config: DpoConfig, folder: Path, lengths: Lengths, device:
         precompute_ref_log_probs=False,
         remove_unused_columns=False,
         gradient_checkpointing=False,
-        bf16=config.precision is Precision.BFLOAT16,
+        bf16=uses_bfloat16(config.precision, device),
         use_cpu=device == "cpu",
         per_device_train_batch_size=config.batch_pairs,
         num_train_epochs=config.n_epochs,

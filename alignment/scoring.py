@@ -49,7 +49,11 @@ class Agreement:
 def score_preferences(
     model: FlatAudioLM | PeftModel, preferences: Sequence[Preference], collator: PreferenceCollator
 ) -> PreferenceScores:
-    """Returns what a model thinks of both clips of every preference."""
+    """Returns what a model thinks of both clips of every preference, in float32.
+
+    A trainer with mixed precision wraps the outermost model, which is therefore not called.
+    """
+    face = model.get_base_model() if isinstance(model, PeftModel) else model
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
@@ -58,7 +62,7 @@ def score_preferences(
         batch = collator.collate(preferences[start : start + BATCH_PAIRS])
         ids, mask = batch["input_ids"].to(device), batch["completion_mask"].to(device)
         labels = ids.masked_fill(mask == 0, IGNORED_LABEL)
-        summed = model(input_ids=ids, labels=labels, fused_lm_head=True).log_probs.sum(1)
+        summed = face(input_ids=ids, labels=labels, fused_lm_head=True).log_probs.sum(1)
         means = (summed / mask.sum(1)).cpu()
         first, second = means.chunk(2)
         chosen.append(first)

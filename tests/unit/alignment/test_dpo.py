@@ -11,15 +11,21 @@ from peft import PeftModel
 from torch import nn
 
 from alignment.collation import PreferenceCollator
-from alignment.config import LORA_TARGETS, DpoConfig
-from alignment.dpo import Lengths, build_trainer, trainer_arguments
+from alignment.config import LORA_TARGETS, DpoConfig, Precision
+from alignment.dpo import Lengths, build_trainer, trainer_arguments, uses_bfloat16
 from alignment.face import FlatAudioLM
 from alignment.runs import Preference
 from alignment.scoring import parent_scores, score_preferences
 from tests.tiny import tiny_core
 from tests.unit.alignment.planted import random_headers, sample_pairs, write_preferences
 
-STEADY = {"save_steps": 1000, "learning_rate": 5e-3, "warmup_share": 0.0, "batch_pairs": 4}
+STEADY = {
+    "save_steps": 1000,
+    "learning_rate": 5e-3,
+    "warmup_share": 0.0,
+    "batch_pairs": 4,
+    "precision": "float32",
+}
 
 
 def ragged_preferences(folder: Path, seconds: tuple[int, ...]) -> list[Preference]:
@@ -37,10 +43,11 @@ def ragged_preferences(folder: Path, seconds: tuple[int, ...]) -> list[Preferenc
     return preferences
 
 
-def test_the_margin_is_exactly_zero_before_the_first_update(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_margin_is_exactly_zero_before_the_first_update(tmp_path: Path, precision: str) -> None:
     core = tiny_core()
     preferences = write_preferences(tmp_path, sample_pairs(core, 12), [True] * 12)
-    config = DpoConfig.from_mapping({**STEADY, "n_epochs": 2})
+    config = DpoConfig.from_mapping({**STEADY, "precision": precision, "n_epochs": 2})
     trainer = build_trainer(
         FlatAudioLM(core), preferences, config, folder=tmp_path / "out", lengths=Lengths(50, True)
     )
@@ -115,11 +122,22 @@ def test_every_projection_is_adapted_and_nothing_else_is_trained(tmp_path: Path)
 
 
 def test_no_length_limit_is_left_to_a_default(tmp_path: Path) -> None:
-    arguments = trainer_arguments(DpoConfig(), tmp_path, Lengths(250, True), "cpu")
+    config = DpoConfig(precision=Precision.FLOAT32)
+    arguments = trainer_arguments(config, tmp_path, Lengths(250, True), "cpu")
     assert arguments.max_length is None
     assert not arguments.gradient_checkpointing
     assert not arguments.bf16
     assert arguments.report_to == []
+
+
+def test_automatic_precision_is_bfloat16_where_the_processor_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for able, expected in (({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({}, False)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
+        assert uses_bfloat16(Precision.AUTO, "cpu") is expected
+    assert uses_bfloat16(Precision.BFLOAT16, "cpu")
+    assert not uses_bfloat16(Precision.FLOAT32, "cuda")
 
 
 def test_heavier_preferences_pull_harder(tmp_path: Path) -> None:
