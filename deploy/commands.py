@@ -19,6 +19,7 @@ ROLES = {
     "engineer": "starts rounds, looks after the rotation",
     "reviewer": "reads the statistics",
 }
+NO_TESTS_COLLECTED = 5
 WITHOUT_DATABASE = ("tests/unit/generator", "tests/unit/alignment", "tests/unit/rehearsal")
 
 
@@ -163,9 +164,11 @@ def test(words: list[str]) -> int:
             url = stack.enter_context(local_postgres.temporary_server(binaries))
         say("== PostgreSQL")
         environment["DATABASE_URL"] = url
-        return subprocess.run(
+        code = subprocess.run(
             [*pytest, *ignored], cwd=ROOT, env=environment, check=False
         ).returncode
+        # What was asked for may lie wholly in the folders that touch no database.
+        return 0 if code == NO_TESTS_COLLECTED and words else code
 
 
 def main() -> int:

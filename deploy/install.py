@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = Path(os.environ.get("ATTUNE_VENV") or ROOT / ".venv")
 PYTHON = VENV / "bin" / "python"
 TORCH = "torch==2.13.0"
+UV_NEWS = ("Resolved ", "Downloading ", "Prepared ", "Installed ")
 
 
 def say(text: str) -> None:
@@ -92,7 +93,19 @@ def follow(command: list[str], environment: dict[str, str]) -> tuple[int, deque[
             elif line.startswith("Installing collected"):
                 lead = "\r" if sys.stdout.isatty() else ""
                 print(f"{lead}    {n_packages} packages found, unpacking{' ' * 44}", flush=True)
+            elif line.startswith(UV_NEWS):
+                say(f"    {line.strip()}")
     return process.returncode, last_words
+
+
+def make_environment() -> None:
+    """Make the virtual environment, or say what is missing and leave nothing half-made."""
+    command = [sys.executable, "-m", "venv", str(VENV)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        shutil.rmtree(VENV, ignore_errors=True)
+        words = (done.stdout + done.stderr).strip().splitlines()[-6:]
+        sys.exit("\n".join([*words, f"error: {' '.join(command)} failed (Debian: python3-venv)"]))
 
 
 def ensure_installed(lock_name: str) -> bool:
@@ -105,7 +118,7 @@ def ensure_installed(lock_name: str) -> bool:
     say(f"Installing into {VENV} (once; later starts skip this)")
     if not PYTHON.exists():
         with step("virtual environment"):
-            subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+            make_environment()
     install = installer()
     with step(f"{TORCH}, the largest package"):
         install([*torch_sources(), TORCH])

@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PR_SET_PDEATHSIG = 1
-STOP_GRACE_S = 6.0
+STOP_GRACE_S = 15.0  # a trainer in its child process saves before it ends
 RESTART_PAUSE_S = 1.0
 LONGEST_RESTART_PAUSE_S = 30.0
 
@@ -69,9 +69,12 @@ def running_site(home: Path) -> Site | None:
 
 
 def answers(site: Site) -> bool:
-    """Whether the site answers a request now."""
+    """Whether the site answers a request now; asked as a front server would, over HTTPS."""
+    probe = urllib.request.Request(
+        f"{site.address}/sign-in", headers={"X-Forwarded-Proto": "https"}
+    )
     try:
-        with urllib.request.urlopen(f"{site.address}/sign-in", timeout=2) as response:
+        with urllib.request.urlopen(probe, timeout=2) as response:
             return bool(response.status < 500)
     except urllib.error.HTTPError as error:
         return error.code < 500
@@ -172,7 +175,7 @@ def children_of(site: Site, environment: dict[str, str]) -> list[Child]:
             "--hostname", "default@%h", *quiet,
         ],
         "beat": [
-            *celery, "beat", "--schedule", str(site.home / "beat-schedule"), "--pidfile", "",
+            *celery, "beat", "--scheduler", "celery.beat:Scheduler", "--pidfile", "",
             "--loglevel", "WARNING",
         ],
     }  # fmt: skip

@@ -92,7 +92,8 @@ def database_settings(url: str, *, sqlite_file: Path) -> dict[str, object]:
     """
     if not url or url.startswith("sqlite:"):
         parts = urlsplit(url)
-        name = unquote(parts.path) if parts.path.strip("/") else str(sqlite_file)
+        # sqlite:////a/b names /a/b; sqlite:///b names b in the working directory.
+        name = unquote(parts.path[1:]) if parts.path.strip("/") else str(sqlite_file)
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": name,
@@ -106,8 +107,12 @@ def database_settings(url: str, *, sqlite_file: Path) -> dict[str, object]:
     if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
         raise ImproperlyConfigured(
             f"DATABASE_URL with scheme {parts.scheme!r} and database {parts.path!r}: expected "
-            "postgresql://user:password@host:port/name or sqlite:///file"
+            "postgresql://user:password@host:port/name or sqlite:////absolute/file"
         )
+    try:
+        port = parts.port
+    except ValueError as exc:
+        raise ImproperlyConfigured(f"DATABASE_URL with a bad port: {exc}") from exc
     query = dict(parse_qsl(parts.query))
     host = parts.hostname or query.pop("host", "")
     query.pop("host", None)
@@ -117,7 +122,7 @@ def database_settings(url: str, *, sqlite_file: Path) -> dict[str, object]:
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": host,
-        "PORT": str(parts.port or ""),
+        "PORT": str(port or ""),
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {"pool": {"min_size": 0, "max_size": 8}, **query},
     }

@@ -32,6 +32,9 @@ ATTUNE_MINIMUM_PREFERENCES = env.integer(
 )
 ATTUNE_PLAYBACK_LUFS = env.number("ATTUNE_PLAYBACK_LUFS", -23.0, minimum=-40.0, maximum=-10.0)
 ATTUNE_ACCEL_PREFIX = env.text("ATTUNE_ACCEL_PREFIX")
+ATTUNE_LOG_LEVEL = env.choice(
+    "ATTUNE_LOG_LEVEL", "INFO", allowed=("DEBUG", "INFO", "WARNING", "ERROR")
+)
 
 
 def embedded_secret_key() -> str:
@@ -207,7 +210,7 @@ LOGGING = {
         },
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "console"}},
-    "root": {"handlers": ["console"], "level": env.text("ATTUNE_LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["console"], "level": ATTUNE_LOG_LEVEL},
     "loggers": {
         "axes": {"level": "WARNING"},
         "django.server": {"level": "WARNING"},

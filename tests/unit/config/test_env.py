@@ -55,10 +55,13 @@ def test_a_postgresql_url_may_name_a_socket_folder() -> None:
     assert "host" not in entry["OPTIONS"]  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("url", ["mysql://a/b", "postgresql://host", "nonsense"])
+@pytest.mark.parametrize(
+    "url", ["mysql://a/b", "postgresql://host", "nonsense", "postgresql://u:secret@h:port/db"]
+)
 def test_an_unknown_database_url_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match="DATABASE_URL"):
+    with pytest.raises(ImproperlyConfigured, match="DATABASE_URL") as refused:
         database_settings(url, sqlite_file=Path("x"))
+    assert "secret" not in str(refused.value)
 
 
 def test_the_embedded_broker_is_a_folder() -> None:
@@ -70,3 +73,11 @@ def test_the_embedded_broker_is_a_folder() -> None:
 def test_an_unknown_broker_is_refused() -> None:
     with pytest.raises(ImproperlyConfigured, match="BROKER_URL"):
         broker_settings("kafka://x", folder=Path("/q"))
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [("", "home.db"), ("sqlite:////data/a.db", "/data/a.db"), ("sqlite:///a.db", "a.db")],
+)
+def test_a_sqlite_url_names_its_file(url: str, name: str) -> None:
+    assert database_settings(url, sqlite_file=Path("home.db"))["NAME"] == name
