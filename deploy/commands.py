@@ -28,11 +28,12 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
-def manage(site: Site, *words: str) -> str:
+def manage(site: Site, *words: str, given: str = "") -> str:
     """The output of one management command; StartError with its last words when it fails."""
     done = subprocess.run(
         [PYTHON, str(ROOT / "manage.py"), *words],
         env=supervisor.stack_environment(site),
+        input=given,
         capture_output=True,
         text=True,
         check=False,
@@ -127,6 +128,7 @@ def rehearse_on(site: Site, words: list[str]) -> int:
         return run_rehearsal([*options, *words], token=engineer)
     finally:
         tokens.unlink()
+        manage(site, "revoke", given=f"{engineer}\n{raters}")
 
 
 def run_rehearsal(words: list[str], token: str = "") -> int:

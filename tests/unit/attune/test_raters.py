@@ -199,3 +199,13 @@ class TestCommands:
         invitation = Invitation.objects.get()
         user = accept_invitation(token=token, now=invitation.created_at)
         assert has_role(user, Role.REVIEWER)
+
+
+def test_revoke_ends_the_tokens_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, ended = (create_api_token(user=create_member(role=Role.ENGINEER)) for _ in range(2))
+    monkeypatch.setattr("sys.stdin", StringIO(f"{ended}\nunknown\n"))
+    output = StringIO()
+    call_command("revoke", stdout=output)
+    assert output.getvalue() == "1 of 2 tokens ended\n"
+    assert find_user_by_api_token(ended) is None
+    assert find_user_by_api_token(kept) is not None
