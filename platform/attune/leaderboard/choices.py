@@ -4,8 +4,8 @@ from django.db import models
 
 
 class IntervalMethod(models.TextChoices):
-    """What was resampled for an interval; with few raters the wider of both is reported."""
+    """What was resampled for an interval; the wider of both with few raters or none who differ."""
 
     RATERS = "raters", "raters resampled"
-    WIDER = "wider", "few raters: the wider of resampled raters and ratings"
+    WIDER = "wider", "few raters, or all agree: the wider of resampled raters and ratings"
     RATINGS = "ratings", "one rater: ratings resampled"

@@ -3,7 +3,9 @@
 A rater's answers resemble each other. Resampling single ratings pretends that they do not,
 and promises too much; resampling raters keeps each rater's answers together. With fewer than
 8 raters resampled raters are too few to vary (two who agree would give an interval of width
-0), so the wider of both intervals is reported, and with one rater the ratings' alone.
+0), so the wider of both intervals is reported, and with one rater the ratings' alone. The wider
+one is reported for many raters too where all resampled raters give the same share, as they do
+when nobody ever chose the other side: that they all agree does not make them certain.
 """
 
 import math
@@ -70,6 +72,8 @@ def win_rate_interval(wins: Floats, losses: Floats, *, rng: np.random.Generator)
             low, high = central_interval(drawn_wins / (drawn_wins + drawn_losses))
         case _:
             assert_never(method)
+    if method is IntervalMethod.RATERS and low == high:
+        method = IntervalMethod.WIDER
     if method is IntervalMethod.WIDER:
         low, high = min(low, wilson[0]), max(high, wilson[1])
     return Interval(float(low), float(high), method)

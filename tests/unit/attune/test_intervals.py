@@ -47,6 +47,18 @@ def test_two_raters_who_agree_do_not_give_an_interval_of_width_zero() -> None:
     assert (interval.low, interval.high) == pytest.approx(wilson_interval(10, 20))
 
 
+@pytest.mark.parametrize(("won", "lost"), [(3.0, 0.0), (0.0, 3.0), (2.0, 2.0)])
+def test_many_raters_who_all_agree_do_not_give_an_interval_of_width_zero(
+    won: float, lost: float
+) -> None:
+    """Resampling 12 equal raters gives the same share each time."""
+    interval = win_rate_interval(np.full(12, won), np.full(12, lost), rng=rng())
+    assert interval.method is IntervalMethod.WIDER
+    expected = wilson_interval(round(12 * won), round(12 * (won + lost)))
+    assert (interval.low, interval.high) == pytest.approx(expected)
+    assert interval.high - interval.low > 0.05
+
+
 def test_raters_who_differ_widen_the_interval_beyond_wilsons() -> None:
     """20 raters of 20 ratings, ten always for and ten always against."""
     wins = np.array([20.0] * 10 + [0.0] * 10)

@@ -20,6 +20,17 @@ def test_wins_count_one_and_equal_pairs_half() -> None:
     assert measured.low == pytest.approx(0.25) and measured.high == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("aligned", "bounds"), [(1.0, (0.7225, 1.0)), (0.0, (0.0, 0.2775))])
+def test_prompts_that_all_agree_still_leave_room(
+    aligned: float, bounds: tuple[float, float]
+) -> None:
+    """Wilson over 10 prompts, not over their 40 pairs: 3.8415 / 13.8415 = 0.2775."""
+    scores = [PairedScore(str(n % 10), 0.5, aligned) for n in range(40)]
+    measured = win_rate_over_prompts(scores, np.random.default_rng(0))
+    assert measured.figure == aligned
+    assert (measured.low, measured.high) == pytest.approx(bounds, abs=1e-4)
+
+
 def test_the_interval_holds_the_truth_when_prompts_differ() -> None:
     """Each prompt has its own win rate; 95% intervals over prompts cover their mean."""
     rng = np.random.default_rng(5)

@@ -98,7 +98,10 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("raters", "raters resampled"),
-                            ("wider", "few raters: the wider of resampled raters and ratings"),
+                            (
+                                "wider",
+                                "few raters, or all agree: the wider of resampled raters and ratings",
+                            ),
                             ("ratings", "one rater: ratings resampled"),
                         ],
                         max_length=16,
