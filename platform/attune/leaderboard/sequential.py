@@ -12,7 +12,8 @@ at most alpha. The values of p0 with M(p0) < 1/alpha are the interval; it holds 
 
 Departure: ratings of one rater resemble each other, which the martingale does not know. Wins
 and losses are divided by the design effect measured between raters, which is never below 1;
-this can only delay a decision.
+this can only delay a decision. It cannot be measured on one rater, whose ratings say what one
+person likes: below two raters who decided, nothing is promoted or rolled back.
 """
 
 import math
@@ -27,6 +28,7 @@ ALPHA = 0.05
 # A mixture with most of its mass near one half: differences worth promoting are small.
 PRIOR_A = PRIOR_B = 10.0
 FARTHEST_RATING = 20_000
+MINIMUM_RATERS = 2
 
 
 class GateDecision(StrEnum):
@@ -42,7 +44,8 @@ class SequentialVerdict:
     """The decision, its interval, and about how many more decided ratings are needed.
 
     n_more is 0 when decided, and None when even 20000 ratings at the present rate would not
-    decide. design_effect is what the counts were divided by.
+    decide. Where only another rater is missing it is 1. design_effect is what the counts were
+    divided by.
     """
 
     decision: GateDecision
@@ -98,12 +101,19 @@ def design_effect(wins: Sequence[int], losses: Sequence[int]) -> float:
 
 
 def decide(wins: Sequence[int], losses: Sequence[int]) -> SequentialVerdict:
-    """What to do with a canary, from its wins and losses against its parent by rater."""
+    """What to do with a canary, from its wins and losses against its parent by rater.
+
+    It is held until two raters have decided, whatever one rater's answers say.
+    """
     n_wins, n_losses = sum(wins), sum(losses)
     effect = design_effect(wins, losses)
     low, high = confidence_sequence(n_wins / effect, n_losses / effect)
+    n_raters = sum(won + lost > 0 for won, lost in zip(wins, losses, strict=True))
     n_more: int | None = 0
-    if low > 0.5:
+    if n_raters < MINIMUM_RATERS and not low <= 0.5 <= high:
+        decision, n_more = GateDecision.HOLD, MINIMUM_RATERS - n_raters
+        advice = f"but {n_raters} of the {MINIMUM_RATERS} raters needed has decided: hold"
+    elif low > 0.5:
         decision, advice = GateDecision.PROMOTE, "better than its parent: promote"
     elif high < 0.5:
         decision, advice = GateDecision.ROLL_BACK, "worse than its parent: roll back"

@@ -47,12 +47,21 @@ def refresh(population: Population = PEOPLE, *, after_s: float = 0.0) -> None:
     refresh_leaderboard(population=population, now=now, rng=np.random.default_rng(0))
 
 
-def judge(world: RatedStudy, one: Checkpoint, other: Checkpoint, wins: int, losses: int) -> None:
-    """Ratings by rater 0 of pairs that name `one` first, every second one shown swapped."""
+def judge(
+    world: RatedStudy,
+    one: Checkpoint,
+    other: Checkpoint,
+    wins: int,
+    losses: int,
+    *,
+    rater: int = 0,
+) -> None:
+    """Ratings by one rater of pairs that name `one` first, every second one shown swapped."""
     for number in range(wins + losses):
         is_swapped = number % 2 == 1
         choice = Choice.A if (number < wins) != is_swapped else Choice.B
-        world.rate(world.add_pair(one, other), choice, is_swapped=is_swapped)
+        pair = world.add_pair(one, other)
+        world.rate(pair, choice, rater=rater, is_swapped=is_swapped)
 
 
 def test_wins_belong_to_the_clip_that_was_heard_whatever_its_side_and_place(
@@ -211,7 +220,8 @@ def test_people_promote_a_canary_that_wins_and_hold_one_without_ratings(
     world: RatedStudy, aligned: Checkpoint
 ) -> None:
     assert gate_of_people(aligned, PEOPLE).decision is GateDecision.HOLD
-    judge(world, aligned, world.base, wins=30, losses=4)
+    judge(world, aligned, world.base, wins=15, losses=2)
+    judge(world, aligned, world.base, wins=15, losses=2, rater=1)
     verdict = gate_of_people(aligned, PEOPLE)
     assert verdict.decision is GateDecision.PROMOTE
     assert (verdict.n_wins, verdict.n_losses) == (30, 4)

@@ -99,6 +99,21 @@ def test_a_canary_without_ratings_is_held_with_an_estimate() -> None:
     assert verdict.n_more is not None
 
 
+@pytest.mark.parametrize(("wins", "losses"), [([200, 0], [0, 0]), ([0], [200])])
+def test_one_rater_alone_neither_promotes_nor_rolls_back(
+    wins: list[int], losses: list[int]
+) -> None:
+    verdict = decide(wins, losses)
+    assert verdict.decision is GateDecision.HOLD
+    assert verdict.n_more == 1
+    assert "1 of the 2 raters needed has decided: hold" in verdict.sentence
+
+
+def test_two_raters_are_enough_to_decide() -> None:
+    assert decide([20, 20], [2, 2]).decision is GateDecision.PROMOTE
+    assert decide([2, 2], [20, 20]).decision is GateDecision.ROLL_BACK
+
+
 def test_the_design_effect_by_hand() -> None:
     """Two raters of 10, one all for and one all against: (5^2 + 5^2) * 2 / (20 / 4) = 20."""
     assert design_effect([10, 0], [0, 10]) == pytest.approx(20.0)
