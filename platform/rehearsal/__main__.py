@@ -12,7 +12,7 @@ from pathlib import Path
 from rehearsal.errors import RehearsalError
 from rehearsal.log import Log
 from rehearsal.loop import Loop
-from rehearsal.options import Options, read_tokens
+from rehearsal.options import Options, parse_config, read_tokens
 from rehearsal.picture import draw
 from rehearsal.report import table, write_report
 from rehearsal.site import Site
@@ -48,6 +48,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--base", default=None, help="checkpoint to align; the rehearsals' anchor by default")
     add("--study", default=None, help="slug of the study to open; made from the time by default")
     add("--prompt-set", default=None, help="prompts to use; those of the site's first study")
+    add(
+        "--set",
+        dest="config",
+        action="append",
+        default=[],
+        metavar="KEY=NUMBER",
+        help="a setting of the training, such as n_epochs=3; may be repeated",
+    )
     add("--out", type=Path, default=Path("var/rehearsals"), help="folder for table, JSON, picture")
     return parser.parse_args(arguments)
 
@@ -71,6 +79,7 @@ def read_options(arguments: list[str]) -> Options:
         base=given.base,
         study=given.study,
         prompt_set=given.prompt_set,
+        config=parse_config(given.config),
     )
 
 

@@ -188,7 +188,12 @@ class Loop:
 
     def _align(self) -> None:
         findings = self.findings
-        started = self._post("rounds", study=findings.study, base_checkpoint=findings.base)
+        started = self._post(
+            "rounds",
+            study=findings.study,
+            base_checkpoint=findings.base,
+            config=dict(self._options.config),
+        )
         self._log.say(
             f"round {started['name']}: {started['counts'].get('train', 0)} preferences to train "
             f"on, {started['counts'].get('held_out', 0)} held out"

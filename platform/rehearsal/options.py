@@ -1,6 +1,7 @@
 """What a rehearsal is asked to do, checked before the first request."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rehearsal.errors import RehearsalError
@@ -28,6 +29,8 @@ class Options:
     base: str | None = None
     study: str | None = None
     prompt_set: str | None = None
+    config: Mapping[str, float] = field(default_factory=dict)
+    """Settings of the round's training that differ from the site's."""
 
     def __post_init__(self) -> None:
         check_agreement(self.agreement)
@@ -52,3 +55,15 @@ def read_tokens(path: Path) -> tuple[str, ...]:
     except OSError as exc:
         raise RehearsalError(f"the file of rater tokens cannot be read: {exc}") from exc
     return tuple(line.strip() for line in lines if line.strip())
+
+
+def parse_config(settings: Sequence[str]) -> dict[str, float]:
+    """Returns the training's settings written as key=value; the site checks their names."""
+    config: dict[str, float] = {}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        try:
+            config[name] = int(text) if text.lstrip("-").isdigit() else float(text)
+        except ValueError as exc:
+            raise RehearsalError(f"--set expects key=number, got {setting!r}") from exc
+    return config

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Callable
 from typing import assert_never
 
-import numpy as np
 import structlog
 from django.conf import settings
 from django.db import transaction
@@ -14,9 +13,6 @@ from django.utils import timezone
 
 from attune.jobs.models import Job, JobKind, JobState
 from attune.jobs.services import claim_job, fail_attempt, finish_job, release_job
-from attune.leaderboard.services import refresh_leaderboard
-from attune.ratings.models import Study
-from attune.ratings.services import fill_pool
 from workers.clips import generate_clips
 from workers.gate import run_gate
 from workers.lease import JobCancelled, Lease, LeaseLost, WorkerStopping
@@ -103,16 +99,6 @@ def do_work(job: Job, lease: Lease) -> Callable[[], object] | None:
             return run_round(job, lease)
         case JobKind.RUN_GATE:
             run_gate(job, lease)
-        case JobKind.FILL_POOL:
-            fill_pool(
-                study=Study.objects.get(pk=job.arguments["study"]), rng=np.random.default_rng()
-            )
-        case JobKind.REFRESH_LEADERBOARD:
-            refresh_leaderboard(
-                population=job.arguments["population"],
-                now=timezone.now(),
-                rng=np.random.default_rng(),
-            )
         case _:
             assert_never(kind)
     return None

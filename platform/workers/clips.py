@@ -7,7 +7,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +35,7 @@ from workers.outcomes import WorkFailed
 from workers.waveform import waveform_peaks
 
 if TYPE_CHECKING:
+    from generator.lm.sampling import SamplingSettings
     from generator.synthesis import ClipRequest, GeneratedClip, Generator
 
 logger = structlog.get_logger(__name__)
@@ -123,12 +124,14 @@ def _generate_batch(making: _Making, clips: Sequence[Clip], n_before: int) -> No
     making.lease.renew(at_once=True)
     for (clip, _), generated in zip(accepted, made, strict=True):
         making.lease.renew()
-        _record(making, clip, generated)
+        _record(making, clip, generated, sampling)
 
 
-def _record(making: _Making, clip: Clip, generated: GeneratedClip) -> None:
+def _record(
+    making: _Making, clip: Clip, generated: GeneratedClip, sampling: SamplingSettings
+) -> None:
     try:
-        measured = store_clip(clip, generated)
+        measured = store_clip(clip, generated, sampling)
     except SignalError as exc:
         making.fail(clip, str(exc))
         return
@@ -147,7 +150,7 @@ def _check_request(clip: Clip, generator: Generator) -> ClipRequest:
     return request
 
 
-def store_clip(clip: Clip, generated: GeneratedClip) -> MeasuredClip:
+def store_clip(clip: Clip, generated: GeneratedClip, sampling: SamplingSettings) -> MeasuredClip:
     """Writes codes and audio into the media store and returns what was measured on them."""
     codes_path, audio_path = clip_codes_file(clip.pk), clip_audio_file(clip.pk)
     codes = codes_bytes(generated.codes)
@@ -168,6 +171,7 @@ def store_clip(clip: Clip, generated: GeneratedClip) -> MeasuredClip:
         peaks=waveform_peaks(generated.waveform),
         header=list(generated.header),
         unknown_words=list(generated.unknown_words),
+        sampling=asdict(sampling),
     )
 
 

@@ -19,8 +19,6 @@ def settle_failed_job(*, job: Job, error: str) -> None:
             close_abandoned_clips()
         case JobKind.RUN_ROUND | JobKind.RUN_GATE:
             fail_round(round=Round.objects.get(pk=job.arguments["round"]), error=error)
-        case JobKind.FILL_POOL | JobKind.REFRESH_LEADERBOARD:
-            pass
         case _:
             assert_never(kind)
 
@@ -34,8 +32,6 @@ def settle_cancelled_job(*, job: Job) -> None:
         case JobKind.RUN_ROUND | JobKind.RUN_GATE:
             with contextlib.suppress(RoundStateError):
                 cancel_round(round=Round.objects.get(pk=job.arguments["round"]), actor=None)
-        case JobKind.FILL_POOL | JobKind.REFRESH_LEADERBOARD:
-            pass
         case _:
             assert_never(kind)
 

@@ -70,9 +70,7 @@ def fill_pools() -> None:
     May run twice: the pool is counted again each time, so that a second run finds it full.
     """
     for study in Study.objects.filter(is_open=True, pool_target__gt=0).order_by("pk"):
-        n_requested = fill_pool(study=study, rng=np.random.default_rng())
-        if n_requested:
-            logger.info("pool_filled", study=study.slug, n_pairs=n_requested)
+        fill_pool(study=study, rng=np.random.default_rng())
 
 
 @shared_task(name="workers.tasks.refresh_leaderboards")

@@ -321,23 +321,20 @@ def a_worker_asked_to_stop_puts_its_job_back_at_once() -> None:
 
     n_clips = 2
     request_test_clips(prepare_site(), n_clips, duration_s=30.0)
-    with workers("gpu") as (_, device):
-        wait_until(
-            lambda: Job.objects.filter(state=JobState.RUNNING, progress__share__gt=0.0).exists(),
-            40,
-            "a job in mid-clip",
-        )
-        device.popen.send_signal(signal.SIGTERM)  # the parent only: its pool hears of it from it
-        device.popen.wait(timeout=PATIENCE_S)
-        job = Job.objects.get()
-        assert (job.state, job.attempts, job.owner) == (JobState.QUEUED, 0, "")
-        replacement = Worker("gpu")
-        try:
-            wait_until(
-                lambda: not Job.objects.exclude(state=JobState.DONE).exists(), PATIENCE_S, "the job"
-            )
-        finally:
-            replacement.stop()
+    with workers() as started:
+        for is_whole_group in (False, True):
+            device = Worker("gpu")
+            started.append(device)
+            in_mid_clip = Job.objects.filter(state=JobState.RUNNING, progress__share__gt=0.0)
+            wait_until(in_mid_clip.exists, PATIENCE_S, "a job in mid-clip")
+            # The parent tells its pool; a supervisor's signal reaches the pool by itself.
+            (device.signal if is_whole_group else device.popen.send_signal)(signal.SIGTERM)
+            device.popen.wait(timeout=PATIENCE_S)
+            job = Job.objects.get()
+            assert (job.state, job.attempts, job.owner) == (JobState.QUEUED, 0, "")
+        started.append(Worker("gpu"))
+        unfinished = Job.objects.exclude(state=JobState.DONE)
+        wait_until(lambda: not unfinished.exists(), PATIENCE_S, "the job")
     assert_clips_whole(n_clips)
     assert Job.objects.get().attempts == 1
 

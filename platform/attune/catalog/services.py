@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from attune.catalog.cards import Card, read_card
+from attune.catalog.draws import UniformSource, draw_integer
 from attune.catalog.errors import CheckpointError, ClipOrderError, PromptError
 from attune.catalog.models import (
     Checkpoint,
@@ -45,6 +46,7 @@ __all__ = [
     "fail_stranded_clips",
     "find_or_add_prompt",
     "hold_checkpoint",
+    "order_clip",
     "promote_checkpoint",
     "record_clip",
     "request_clips",
@@ -58,6 +60,9 @@ log = structlog.get_logger(__name__)
 PROMPT_CHARACTERS = 500
 CLIP_DURATIONS_S = (1.0, 30.0)
 SEED_LIMIT = 2**63
+# The generator draws from 32-bit seeds; a caller may give a larger one.
+DRAWN_SEED_LIMIT = 2**32
+ORDERED_PRIORITY = 5
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,8 @@ class MeasuredClip:
     loudness_lufs: float | None = None
     true_peak_dbtp: float | None = None
     peaks: Sequence[float] = ()
+    sampling: Mapping[str, Any] | None = None
+    """All settings the clip was drawn with, defaults included; None keeps what was asked."""
 
 
 def add_prompt_set(*, name: str, description: str = "") -> PromptSet:
@@ -157,10 +164,12 @@ def add_checkpoint(
     parent: Checkpoint | None = None,
     is_simulated: bool = False,
     name: str | None = None,
+    reuse: bool = True,
 ) -> Checkpoint:
     """The checkpoint of a folder, registered after every file was re-hashed.
 
-    The same content under the same parent is one checkpoint: a repeat returns its row.
+    The same content under the same parent is one checkpoint: a repeat returns its row, unless
+    `reuse` is false: then it gets a row of its own under its own name.
     A child of a simulated checkpoint is simulated.
     """
     card = read_card(folder)
@@ -172,7 +181,7 @@ def add_checkpoint(
     parent = _check_parent(card, folder, parent)
     name = name or card.name
     with transaction.atomic():
-        known = find_checkpoint_by_hash(card.content_hash, parent)
+        known = find_checkpoint_by_hash(card.content_hash, parent) if reuse else None
         if known is not None:
             if not checkpoint_folder(known).is_dir():
                 known.folder = stored_folder(folder)
@@ -180,7 +189,7 @@ def add_checkpoint(
             return known
         if Checkpoint.objects.filter(name=name).exists():
             raise CheckpointError(
-                f"checkpoint name {name!r} is taken by one of other content", folder=folder
+                f"checkpoint name {name!r} is taken by another checkpoint", folder=folder
             )
         checkpoint = Checkpoint.objects.create(
             name=name,
@@ -236,6 +245,33 @@ def request_clips(*, requests: Sequence[ClipOrder], priority: int = 0) -> list[C
 
 
 @transaction.atomic
+def order_clip(
+    *,
+    prompt: Prompt | str,
+    prompt_set_name: str,
+    checkpoint: Checkpoint,
+    duration_s: float,
+    rng: UniformSource,
+    seed: int | None = None,
+    sampling: Mapping[str, Any] | None = None,
+) -> Clip:
+    """One clip that a person waits for, of a stored prompt or a text of the named set.
+
+    Without a seed one is drawn. A refused order leaves no new prompt behind.
+    """
+    if isinstance(prompt, str):
+        prompt = find_or_add_prompt(prompt_set_name=prompt_set_name, text=prompt)
+    order = ClipOrder(
+        prompt=prompt,
+        checkpoint=checkpoint,
+        duration_s=duration_s,
+        seed=draw_integer(DRAWN_SEED_LIMIT, rng) if seed is None else seed,
+        sampling=sampling or {},
+    )
+    return request_clips(requests=[order], priority=ORDERED_PRIORITY)[0]
+
+
+@transaction.atomic
 def start_clips(*, job: Job) -> list[Clip]:
     """The job's clips that are still to be made, now GENERATING, in the order requested."""
     open_states = [ClipStatus.REQUESTED, ClipStatus.GENERATING]
@@ -252,7 +288,9 @@ def record_clip(*, clip: Clip, job: Job, owner: str, measured: MeasuredClip) -> 
     """True if the clip became READY; False if the job belongs to another owner by now."""
     if not lock_job(job=job, owner=owner):
         return False
+    sampling = {} if measured.sampling is None else {"sampling": dict(measured.sampling)}
     recorded = Clip.objects.filter(pk=clip.pk, job=job, status=ClipStatus.GENERATING).update(
+        **sampling,
         status=ClipStatus.READY,
         header=list(measured.header),
         unknown_words=list(measured.unknown_words),

@@ -59,3 +59,10 @@ def test_an_unknown_taste_is_refused_with_the_known_ones(
     with pytest.raises(SystemExit):
         parse(["--taste", "louder"])
     assert "darker" in capsys.readouterr().err
+
+
+def test_settings_of_the_training_are_numbers_by_name(tmp_path: Path) -> None:
+    options = read_options(words(tmp_path, "--set", "n_epochs=3", "--set", "learning_rate=1e-4"))
+    assert options.config == {"n_epochs": 3, "learning_rate": 1e-4}
+    with pytest.raises(RehearsalError, match="key=number, got 'n_epochs'"):
+        read_options(words(tmp_path, "--set", "n_epochs"))

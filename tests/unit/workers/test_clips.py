@@ -1,6 +1,7 @@
 """Clips made by the tiny checkpoint through the real claim loop."""
 
 import hashlib
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from attune.jobs.models import Job, JobState
 from attune.ratings.choices import PairPurpose
 from attune.ratings.models import Pair
 from attune.ratings.services import request_pairs
+from generator.lm.sampling import SamplingSettings
 from tests.integration.scene import add_tiny_checkpoint, create_rated_study, request_test_clips
 from workers.claims import carry_out, new_owner
 from workers.generators import WARM_GENERATORS, WarmGenerators
@@ -41,6 +43,7 @@ def test_a_clip_becomes_ready_with_the_files_that_were_hashed() -> None:
         assert hashlib.sha256(media_file(path).read_bytes()).hexdigest() == expected
     assert len(clip.peaks) == 160 and 0.0 < max(clip.peaks) <= 1.0
     assert len(clip.header) == 10
+    assert clip.sampling == asdict(SamplingSettings())  # stored whole, though none was asked
     assert Job.objects.get().state == JobState.DONE
 
 
