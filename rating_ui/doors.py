@@ -3,13 +3,14 @@
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import login
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_http_methods
 
 from attune.raters.errors import InvitationError
 from attune.raters.services import accept_invitation
@@ -17,10 +18,16 @@ from attune.raters.services import accept_invitation
 PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
-@require_GET
+@require_http_methods(["GET", "POST"])
 @never_cache
 def join(request: HttpRequest, token: str) -> HttpResponse:
-    """Signs in by a single-use invitation; says kindly why when it does not open the door."""
+    """Signs in by a single-use invitation; says kindly why when it does not open the door.
+
+    A public site asks for one press of a button first: mail scanners and previews open links,
+    and must not spend them. Links printed in a terminal sign in at once.
+    """
+    if request.method == "GET" and not settings.ATTUNE_EMBEDDED:
+        return render(request, "rating_ui/invited.html")
     try:
         user = accept_invitation(token=token, now=timezone.now())
     except InvitationError as exc:

@@ -1,10 +1,11 @@
 """Ways in and out, and where each kind of person is led."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.conf import settings
+from django.conf import LazySettings, settings
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
@@ -57,6 +58,43 @@ def test_an_invitation_lets_one_browser_in() -> None:
     assert response.status_code == 410
     assert b"already used" in response.content
     assert "_auth_user_id" not in second.session
+    assert Rater.objects.count() == 1
+
+
+@pytest.fixture
+def public(settings: LazySettings) -> None:
+    """The site as a public deployment."""
+    settings.ATTUNE_EMBEDDED = False
+
+
+def test_a_public_invitation_is_spent_by_a_button_and_not_by_opening_it(public: None) -> None:
+    path = invite(Role.RATER)
+    scanner = Client()
+    for _ in range(2):
+        page = scanner.get(path)
+        assert page.status_code == 200
+        assert "no-store" in page["Cache-Control"]
+    assert scanner.head(path).status_code == 405
+    assert User.objects.count() == 0
+
+    browser = Client(enforce_csrf_checks=True)
+    content = browser.get(path).content.decode()
+    (token,) = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', content)
+    assert browser.post(path).status_code == 403
+    assert User.objects.count() == 0
+    answer = browser.post(path, {"csrfmiddlewaretoken": token})
+    assert (answer.status_code, answer["Location"]) == (302, "/")
+    assert browser.get("/")["Location"] == "/rate/"
+
+
+def test_a_used_public_invitation_says_so_after_the_button(public: None) -> None:
+    path = invite(Role.RATER)
+    first = Client()
+    first.post(path)
+    assert first.post(path)["Location"] == "/"
+    refused = Client().post(path)
+    assert refused.status_code == 410
+    assert b"already used" in refused.content
     assert Rater.objects.count() == 1
 
 
