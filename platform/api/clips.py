@@ -1,10 +1,9 @@
 """Clips: request one for a prompt, list them, read one, hear it."""
 
-import secrets
+import random
 from datetime import datetime
 from uuid import UUID
 
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import reverse
 from ninja import Router, Schema, Status
@@ -14,15 +13,12 @@ from api.audio import clip_audio
 from api.shapes import DurationS, Json, Limit, Offset, PromptText, Request, Sampling, Seed
 from attune.catalog.models import Checkpoint, Clip, ClipStatus, Population, Prompt
 from attune.catalog.selectors import find_checkpoint, get_anchor, recent_clips
-from attune.catalog.services import ClipOrder, find_or_add_prompt, request_clips
+from attune.catalog.services import order_clip
 
 router = Router(tags=["clips"])
 
 API_PROMPT_SET = "api"
 DEFAULT_DURATION_S = 10.0
-# The generator draws from 32-bit seeds; a caller may give a larger one.
-DRAWN_SEED_LIMIT = 2**32
-REQUESTED_PRIORITY = 5
 
 
 class ClipRequest(Request):
@@ -108,12 +104,10 @@ def get_clip(clip_id: UUID) -> Clip:
     return clip
 
 
-def _get_prompt(given: str | int) -> Prompt:
-    if isinstance(given, str):
-        return find_or_add_prompt(prompt_set_name=API_PROMPT_SET, text=given)
-    prompt = Prompt.objects.filter(pk=given).first()
+def _get_prompt(prompt_id: int) -> Prompt:
+    prompt = Prompt.objects.filter(pk=prompt_id).first()
     if prompt is None:
-        raise Http404(f"no prompt {given}; give its text instead to add it")
+        raise Http404(f"no prompt {prompt_id}; give its text instead to add it")
     return prompt
 
 
@@ -125,15 +119,15 @@ def create_clip(request: HttpRequest, body: ClipRequest) -> Status[ClipAnswer]:
     """
     named = body.checkpoint
     checkpoint = get_checkpoint(named) if named else get_anchor(Population.PEOPLE)
-    with transaction.atomic():
-        order = ClipOrder(
-            prompt=_get_prompt(body.prompt),
-            checkpoint=checkpoint,
-            duration_s=body.duration_s,
-            seed=secrets.randbelow(DRAWN_SEED_LIMIT) if body.seed is None else body.seed,
-            sampling=body.sampling.as_settings() if body.sampling else {},
-        )
-        clip = request_clips(requests=[order], priority=REQUESTED_PRIORITY)[0]
+    clip = order_clip(
+        prompt=body.prompt if isinstance(body.prompt, str) else _get_prompt(body.prompt),
+        prompt_set_name=API_PROMPT_SET,
+        checkpoint=checkpoint,
+        duration_s=body.duration_s,
+        rng=random.SystemRandom(),
+        seed=body.seed,
+        sampling=body.sampling.as_settings() if body.sampling else None,
+    )
     return Status(201, clip_answer(clip))
 
 

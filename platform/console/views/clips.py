@@ -1,6 +1,6 @@
 """Clips: hear the latest ones, see what went wrong, ask for one."""
 
-import secrets
+import random
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -10,15 +10,13 @@ from django.shortcuts import redirect
 from attune.catalog.errors import CatalogError
 from attune.catalog.models import Checkpoint, ClipStatus
 from attune.catalog.selectors import recent_clips
-from attune.catalog.services import ClipOrder, find_or_add_prompt, request_clips
+from attune.catalog.services import order_clip
 from console.access import action, page
 from console.forms import ClipForm
 from console.pages import show
 
 CLIPS_PER_PAGE = 24
 CONSOLE_PROMPT_SET = "console"
-REQUESTED_PRIORITY = 5
-SEED_LIMIT = 2**32
 
 
 @page
@@ -60,13 +58,14 @@ def request_clip(request: HttpRequest) -> HttpResponse:
         return answer
     given = form.cleaned_data
     try:
-        order = ClipOrder(
-            prompt=find_or_add_prompt(prompt_set_name=CONSOLE_PROMPT_SET, text=given["prompt"]),
+        order_clip(
+            prompt=given["prompt"],
+            prompt_set_name=CONSOLE_PROMPT_SET,
             checkpoint=given["checkpoint"],
             duration_s=given["duration_s"],
-            seed=secrets.randbelow(SEED_LIMIT) if given["seed"] is None else given["seed"],
+            rng=random.SystemRandom(),
+            seed=given["seed"],
         )
-        request_clips(requests=[order], priority=REQUESTED_PRIORITY)
     except CatalogError as exc:
         messages.error(request, f"No clip was requested: {exc}.")
     else:
