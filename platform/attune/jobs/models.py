@@ -10,8 +10,6 @@ class JobKind(models.TextChoices):
     GENERATE_CLIPS = "generate_clips", "generate clips"
     RUN_ROUND = "run_round", "run a round"
     RUN_GATE = "run_gate", "run the gate"
-    FILL_POOL = "fill_pool", "fill the pool of pairs"
-    REFRESH_LEADERBOARD = "refresh_leaderboard", "refresh the leaderboard"
 
 
 class JobQueue(models.TextChoices):

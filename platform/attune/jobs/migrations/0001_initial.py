@@ -25,8 +25,6 @@ class Migration(migrations.Migration):
                             ("generate_clips", "generate clips"),
                             ("run_round", "run a round"),
                             ("run_gate", "run the gate"),
-                            ("fill_pool", "fill the pool of pairs"),
-                            ("refresh_leaderboard", "refresh the leaderboard"),
                         ],
                         max_length=32,
                     ),
@@ -97,8 +95,6 @@ class Migration(migrations.Migration):
                                     "generate_clips",
                                     "run_round",
                                     "run_gate",
-                                    "fill_pool",
-                                    "refresh_leaderboard",
                                 ],
                             )
                         ),
