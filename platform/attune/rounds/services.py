@@ -193,23 +193,22 @@ def record_round_metric(
 def publish_checkpoint(*, round: Round, folder: Path, summary: Mapping[str, Any]) -> Checkpoint:
     """The trained checkpoint as a candidate in the catalog; the round goes on to its gate.
 
-    It is simulated when the round is a rehearsal's or its parent is simulated. Raises
-    RoundStateError when the round has been cancelled or failed meanwhile.
+    A round publishes once: a second call returns the same row. Another round that learned the
+    very same weights, say a repeat of a cancelled one, has a row of its own, so that each goes
+    through its own gate. The checkpoint is simulated when the round is a rehearsal's or its
+    parent is simulated. Raises RoundStateError when the round has been cancelled or failed
+    meanwhile.
     """
     stored = Round.objects.select_for_update().get(pk=round.pk)
     if stored.state not in (RoundState.TRAINING, RoundState.EVALUATING):
         raise RoundStateError(f"round {stored.name} is {stored.state}, not training")
-    is_simulated = stored.population == Population.REHEARSAL or stored.base_checkpoint.is_simulated
-    checkpoint = add_checkpoint(
-        folder=folder, parent=stored.base_checkpoint, is_simulated=is_simulated
-    )
-    if is_simulated and not checkpoint.is_simulated:
-        raise RoundError(f"{checkpoint.name} has the same weights and is not marked as simulated")
-    other = Round.objects.filter(produced_checkpoint=checkpoint).exclude(pk=stored.pk).first()
-    if other is not None:
-        raise RoundError(
-            f"round {stored.name} made the very checkpoint that round {other.name} made: "
-            f"{checkpoint.name}"
+    checkpoint = stored.produced_checkpoint
+    if checkpoint is None:
+        checkpoint = add_checkpoint(
+            folder=folder,
+            parent=stored.base_checkpoint,
+            is_simulated=stored.population == Population.REHEARSAL,
+            reuse=False,
         )
     stored.produced_checkpoint = checkpoint
     stored.summary = _storable(summary)

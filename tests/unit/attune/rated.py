@@ -30,11 +30,17 @@ _numbers = itertools.count(1)
 
 
 def write_checkpoint(
-    folder: Path, *, name: str, kind: str = "full", parent: Checkpoint | None = None
+    folder: Path,
+    *,
+    name: str,
+    kind: str = "full",
+    parent: Checkpoint | None = None,
+    content: str = "",
 ) -> Path:
-    """A checkpoint folder with a card and one file, its content the name."""
+    """A checkpoint folder with a card and one file, its content the name unless given."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "weights.safetensors").write_text(name)
+    weights = content or name
+    (folder / "weights.safetensors").write_text(weights)
     card = {
         "format": 1,
         "name": name,
@@ -42,7 +48,7 @@ def write_checkpoint(
         "family": "starter",
         "parent": None if parent is None else parent.name,
         "parent_hash": None if parent is None else parent.content_hash,
-        "files": {"weights.safetensors": hashlib.sha256(name.encode()).hexdigest()},
+        "files": {"weights.safetensors": hashlib.sha256(weights.encode()).hexdigest()},
     }
     (folder / "card.json").write_text(json.dumps(card))
     return folder

@@ -546,15 +546,24 @@ def test_a_refusal_of_the_rotation_ends_the_round_with_its_reason(world: RatedSt
     assert not finish_gate(round=round)
 
 
-def test_two_rounds_that_make_the_same_weights_are_told_so(world: RatedStudy) -> None:
+def test_a_repeat_of_a_cancelled_round_publishes_the_same_weights_as_its_own(
+    world: RatedStudy,
+) -> None:
     first = trained_round(world)
-    assert pass_gate(first)
+    cancel_round(round=first, actor=None)
     second = start(world)
     start_training(round=second)
-    with pytest.raises(RoundError, match=f"the very checkpoint that round {first.name} made"):
-        publish_checkpoint(round=second, folder=world.folder / "aligned", summary={})
-    second.refresh_from_db()
-    assert second.produced_checkpoint is None
+    folder = write_checkpoint(
+        world.folder / "repeat", name="repeat", kind="adapter", parent=world.base, content="aligned"
+    )
+    publish_checkpoint(round=second, folder=folder, summary={})
+    one, other = first.produced_checkpoint, second.produced_checkpoint
+    assert one is not None
+    assert other is not None
+    assert one.content_hash == other.content_hash
+    assert (one.name, other.name) == ("aligned", "repeat")
+    assert pass_gate(second)
+    assert not RotationEntry.objects.filter(checkpoint=one).exists()
 
 
 def test_rounds_are_listed_newest_first(world: RatedStudy, rehearsal: RatedStudy) -> None:
