@@ -70,6 +70,10 @@ class Pair(models.Model):
     second_checkpoint = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="+")
     is_ready = models.BooleanField(default=False, help_text="Both clips can be heard.")
     is_withdrawn = models.BooleanField(default=False, help_text="A clip failed or was reported.")
+    is_drawn = models.BooleanField(
+        default=False,
+        help_text="Drawn from rotation: handed out only while its checkpoints are in it.",
+    )
     n_ratings = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -103,7 +107,10 @@ class Assignment(models.Model):
     state = models.CharField(
         max_length=16, choices=AssignmentState.choices, default=AssignmentState.OPEN
     )
-    propensity = models.FloatField(help_text="Probability with which the chooser took this pair.")
+    propensity = models.FloatField(
+        help_text="Probability with which the chooser took this pair, given that no other rater "
+        "took one of its candidates meanwhile."
+    )
     handed_out_at = models.DateTimeField(default=timezone.now)
     lease_until = models.DateTimeField()
 

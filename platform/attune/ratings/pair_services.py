@@ -9,8 +9,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from attune.catalog.draws import UniformSource, draw_integer
-from attune.catalog.models import Checkpoint, Clip, ClipStatus, Prompt
-from attune.catalog.rotation import choose_checkpoint, choose_opponents
+from attune.catalog.models import Checkpoint, Clip, ClipStatus, Population, Prompt, RotationEntry
+from attune.catalog.rotation import choose_checkpoint, choose_opponents, rotation_shares
 from attune.catalog.selectors import rotation_entries
 from attune.catalog.services import ClipOrder, request_clips
 from attune.ratings.choices import PairPurpose
@@ -20,6 +20,7 @@ from attune.ratings.pairing import spread_prompts
 from attune.ratings.selectors import (
     count_waiting_pairs,
     has_only_failed_lately,
+    has_pair_since,
     prompt_usage,
 )
 
@@ -27,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 SEED_LIMIT = 2**31
 FAILURE_PAUSE = timedelta(minutes=10)
+
+Meeting = tuple[Checkpoint, Checkpoint]
 
 
 @transaction.atomic
@@ -43,21 +46,44 @@ def request_pairs(
     """New pairs of the study whose clips are queued to be made.
 
     TRAINING pairs are two clips of one checkpoint (the given one, or drawn from rotation for
-    each pair); JUDGING pairs are of two (the given ones, or drawn, a canary first). Prompts
-    come least used first, held-out ones only if `held_out` is true.
+    each pair); JUDGING pairs are of two (the given ones, or drawn, a canary first). Drawn
+    pairs are handed out only while their checkpoints are in rotation, given ones always.
+    Prompts come least used first, held-out ones only if `held_out` is true.
     """
     if n_pairs < 1:
         raise PairingError(f"{n_pairs} pairs asked for: expected at least 1", study=study.slug)
-    usage = prompt_usage(study, is_held_out=bool(held_out))
+    meetings = _choose_checkpoints(study, PairPurpose(purpose), n_pairs, checkpoints, rng)
+    return _request_meetings(
+        study,
+        PairPurpose(purpose),
+        meetings,
+        rng,
+        held_out=bool(held_out),
+        priority=priority,
+        is_drawn=checkpoints is None,
+    )
+
+
+def _request_meetings(
+    study: Study,
+    purpose: PairPurpose,
+    meetings: Sequence[Meeting],
+    rng: UniformSource,
+    *,
+    held_out: bool,
+    priority: int = 0,
+    is_drawn: bool,
+) -> list[Pair]:
+    """One new pair for each two checkpoints that meet."""
+    usage = prompt_usage(study, is_held_out=held_out)
     if not usage:
         kind = "held-out" if held_out else "training"
         raise PairingError(
             f"prompt set {study.prompt_set.name!r} has no active {kind} prompt", study=study.slug
         )
     prompts = Prompt.objects.in_bulk(list(usage))
-    meetings = _choose_checkpoints(study, PairPurpose(purpose), n_pairs, checkpoints, rng)
     orders: list[ClipOrder] = []
-    for prompt_id, both in zip(spread_prompts(usage, n_pairs, rng), meetings, strict=True):
+    for prompt_id, both in zip(spread_prompts(usage, len(meetings), rng), meetings, strict=True):
         seeds = _draw_seeds(rng)
         orders += [
             ClipOrder(
@@ -79,6 +105,7 @@ def request_pairs(
             second_clip=second,
             first_checkpoint=first.checkpoint,
             second_checkpoint=second.checkpoint,
+            is_drawn=is_drawn,
         )
         for first, second in zip(clips[::2], clips[1::2], strict=True)
     )
@@ -102,32 +129,77 @@ def fill_pool(*, study: Study, rng: UniformSource) -> int:
     Nothing is requested for a closed study or an empty rotation, nor for ten minutes after
     pairs that all failed: what failed a moment ago would fail again and again. With two
     checkpoints or more in rotation a share of the pairs judges; those use held-out prompts
-    where there are any, since training never sees them.
+    where there are any, since training never sees them. A checkpoint that came into rotation
+    since the pool was filled has pairs at once, beyond `pool_target`.
     """
     study = Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     n_missing = study.pool_target - count_waiting_pairs(study)
-    entries = rotation_entries(study.population)
-    if not study.is_open or n_missing <= 0 or not entries:
+    entries = list(rotation_entries(study.population))
+    if not study.is_open or study.pool_target <= 0 or not entries:
         return 0
     if has_only_failed_lately(study, since=timezone.now() - FAILURE_PAUSE):
         log.warning("pool_waits", study=study.slug, reason="the last pairs all failed")
         return 0
-    n_judging = 0
-    if len(entries) > 1:
-        n_judging = sum(rng.random() < study.judging_share for _ in range(n_missing))
-    n_training = n_missing - n_judging
-    if n_training:
-        request_pairs(study=study, n_pairs=n_training, purpose=PairPurpose.TRAINING, rng=rng)
-    if n_judging:
-        request_pairs(
-            study=study,
-            n_pairs=n_judging,
-            purpose=PairPurpose.JUDGING,
+    if n_missing > 0:
+        n_judging = _draw_judging(study, n_missing, n_others=len(entries) - 1, rng=rng)
+        n_training = n_missing - n_judging
+        _request_pool_pairs(
+            study,
+            training=_draw_meetings(study, PairPurpose.TRAINING, n_training, rng),
+            judging=_draw_meetings(study, PairPurpose.JUDGING, n_judging, rng),
             rng=rng,
-            held_out=bool(prompt_usage(study, is_held_out=True)),
         )
-    log.info("pool_filled", study=study.slug, n_training=n_training, n_judging=n_judging)
-    return n_missing
+    n_first = _request_first_pairs(study, entries, rng)
+    n_requested = max(0, n_missing) + n_first
+    if n_requested:
+        log.info("pool_filled", study=study.slug, n_pairs=n_requested, n_of_new=n_first)
+    return n_requested
+
+
+def _request_first_pairs(study: Study, entries: Sequence[RotationEntry], rng: UniformSource) -> int:
+    """How many pairs were requested of checkpoints that came into rotation and have none yet.
+
+    A full pool would hide a new canary until raters have worked through it. So it gets its
+    share of the pool at once, one pair at least, beyond `pool_target`.
+    """
+    shares = rotation_shares(entries)
+    n_requested = 0
+    for entry in entries:
+        if has_pair_since(study, entry.checkpoint_id, since=entry.entered_at):
+            continue
+        n_pairs = max(1, round(shares[entry.checkpoint_id] * study.pool_target))
+        others = [other for other in entries if other != entry]
+        n_judging = _draw_judging(study, n_pairs, n_others=len(others), rng=rng)
+        by_id = {other.checkpoint_id: other.checkpoint for other in others}
+        opponents = [by_id[choose_checkpoint(others, rng)] for _ in range(n_judging)]
+        _request_pool_pairs(
+            study,
+            training=[(entry.checkpoint, entry.checkpoint)] * (n_pairs - n_judging),
+            judging=[(entry.checkpoint, opponent) for opponent in opponents],
+            rng=rng,
+        )
+        n_requested += n_pairs
+    return n_requested
+
+
+def _request_pool_pairs(
+    study: Study, *, training: Sequence[Meeting], judging: Sequence[Meeting], rng: UniformSource
+) -> None:
+    """Requests drawn pairs; judging ones on held-out prompts where there are any."""
+    if training:
+        _request_meetings(study, PairPurpose.TRAINING, training, rng, held_out=False, is_drawn=True)
+    if judging:
+        has_held_out = bool(prompt_usage(study, is_held_out=True))
+        _request_meetings(
+            study, PairPurpose.JUDGING, judging, rng, held_out=has_held_out, is_drawn=True
+        )
+
+
+def _draw_judging(study: Study, n_pairs: int, *, n_others: int, rng: UniformSource) -> int:
+    """How many of the pairs judge: each with the study's probability, none without opponents."""
+    if not n_others:
+        return 0
+    return sum(rng.random() < study.judging_share for _ in range(n_pairs))
 
 
 def _draw_seeds(rng: UniformSource) -> tuple[int, int]:
@@ -142,7 +214,7 @@ def _choose_checkpoints(
     n_pairs: int,
     given: Sequence[Checkpoint] | None,
     rng: UniformSource,
-) -> list[tuple[Checkpoint, Checkpoint]]:
+) -> list[Meeting]:
     """The two checkpoints of each pair; the same one twice for training."""
     match purpose:
         case PairPurpose.TRAINING:
@@ -155,6 +227,7 @@ def _choose_checkpoints(
                 study=study.slug,
             )
     if given is not None:
+        _refuse_simulated(study, given)
         if len({checkpoint.pk for checkpoint in given}) != n_needed or len(given) != n_needed:
             names = ", ".join(checkpoint.name for checkpoint in given) or "none"
             raise PairingError(
@@ -162,6 +235,27 @@ def _choose_checkpoints(
                 study=study.slug,
             )
         return [(given[0], given[-1])] * n_pairs
+    return _draw_meetings(study, purpose, n_pairs, rng)
+
+
+def _refuse_simulated(study: Study, checkpoints: Sequence[Checkpoint]) -> None:
+    """People hear no checkpoint that learned from simulated ratings."""
+    simulated = [checkpoint.name for checkpoint in checkpoints if checkpoint.is_simulated]
+    if simulated and study.population == Population.PEOPLE:
+        raise PairingError(
+            f"checkpoint {', '.join(simulated)} learned from simulated ratings and study "
+            f"{study.slug!r} is for people: expected checkpoints without simulated ancestry",
+            study=study.slug,
+        )
+
+
+def _draw_meetings(
+    study: Study, purpose: PairPurpose, n_pairs: int, rng: UniformSource
+) -> list[Meeting]:
+    """The two checkpoints of each pair, drawn from the rotation of the study's population."""
+    if not n_pairs:
+        return []
+    n_needed = 2 if purpose == PairPurpose.JUDGING else 1
     entries = list(rotation_entries(study.population))
     if len(entries) < n_needed:
         raise PairingError(

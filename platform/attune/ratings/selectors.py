@@ -16,7 +16,7 @@ from django.db.models import (
     QuerySet,
 )
 
-from attune.catalog.models import Clip, ClipStatus, Population
+from attune.catalog.models import Clip, ClipStatus, Population, RotationEntry
 from attune.raters.models import Rater
 from attune.ratings.choices import AssignmentState, Choice, PairPurpose, Side
 from attune.ratings.levels import Level, pair_gains_db
@@ -88,14 +88,20 @@ def find_current_study(rater: Rater) -> Study | None:
 
 
 def study_counts(studies: Iterable[Study]) -> dict[int, StudyCounts]:
-    """Study id -> how far it is. Ready pairs wait for their first rating."""
+    """Study id -> how far it is. Ready pairs wait for their first rating.
+
+    Pairs whose checkpoint has left the rotation count as withdrawn until they are rated.
+    """
     ids = [study.pk for study in studies]
-    kept = Q(pairs__is_withdrawn=False)
+    left = has_left_rotation("pairs__")
+    kept = Q(pairs__is_withdrawn=False) & ~left
     pairs = Study.objects.filter(pk__in=ids).annotate(
         n_pending=Count("pairs", filter=kept & Q(pairs__is_ready=False)),
         n_ready=Count("pairs", filter=kept & Q(pairs__is_ready=True, pairs__n_ratings=0)),
         n_rated=Count("pairs", filter=Q(pairs__n_ratings__gt=0)),
-        n_withdrawn=Count("pairs", filter=Q(pairs__is_withdrawn=True)),
+        n_withdrawn=Count(
+            "pairs", filter=Q(pairs__is_withdrawn=True) | (left & Q(pairs__n_ratings=0))
+        ),
     )
     ratings = dict(
         Rating.objects.filter(pair__study__in=ids)
@@ -116,11 +122,32 @@ def study_counts(studies: Iterable[Study]) -> dict[int, StudyCounts]:
     }
 
 
+def has_left_rotation(pair_path: str = "") -> Q:
+    """True for pairs drawn from rotation of which a checkpoint is no longer in it.
+
+    Taking a checkpoint out so stops its clips at once, and putting it back brings back what
+    was not rated. Pairs requested by the names of their checkpoints are not concerned.
+    `pair_path` leads from the queried model to the pair, with its underscores.
+    """
+
+    def in_rotation(side: str) -> Exists:
+        return Exists(
+            RotationEntry.objects.filter(
+                population=OuterRef(f"{pair_path}study__population"),
+                checkpoint=OuterRef(f"{pair_path}{side}_checkpoint"),
+            )
+        )
+
+    left = ~in_rotation("first") | ~in_rotation("second")
+    return Q(**{f"{pair_path}is_drawn": True}) & left
+
+
 def candidate_pairs(*, study: Study, rater: Rater, excluded: Sequence[int] = ()) -> list[Candidate]:
     """Pairs that the rater may be given now, oldest first, at most 256.
 
-    Ready, below the study's overlap, and neither in hand, answered nor skipped by this rater;
-    one that the rater left until its lease ran out may come again.
+    Ready, below the study's overlap, of checkpoints still in rotation where they were drawn
+    from it, and neither in hand, answered nor skipped by this rater; one that the rater left
+    until its lease ran out may come again.
     """
     had = Assignment.objects.filter(pair=OuterRef("pk"), rater=rater).exclude(
         state=AssignmentState.EXPIRED
@@ -128,7 +155,7 @@ def candidate_pairs(*, study: Study, rater: Rater, excluded: Sequence[int] = ())
     rows = (
         study.pairs.filter(is_ready=True, is_withdrawn=False, n_ratings__lt=study.overlap)
         .exclude(pk__in=excluded)
-        .filter(~Exists(had))
+        .filter(~Exists(had), ~has_left_rotation())
         .annotate(
             n_taken=Count(
                 "assignments",
@@ -200,9 +227,16 @@ def find_last_prompt_id(*, study: Study, rater: Rater) -> int | None:
 
 
 def count_waiting_pairs(study: Study) -> int:
-    """Pairs, ready or pending, that have no rating and that nobody is rating now."""
+    """Pairs, ready or pending, that can be handed out and have no rating, nor a rater now."""
     taken = Assignment.objects.filter(pair=OuterRef("pk"), state=AssignmentState.OPEN)
-    return study.pairs.filter(is_withdrawn=False, n_ratings=0).filter(~Exists(taken)).count()
+    waiting = study.pairs.filter(is_withdrawn=False, n_ratings=0)
+    return waiting.filter(~Exists(taken), ~has_left_rotation()).count()
+
+
+def has_pair_since(study: Study, checkpoint_id: int, *, since: datetime) -> bool:
+    """True if a pair of the checkpoint was drawn for the study since then."""
+    of_it = Q(first_checkpoint=checkpoint_id) | Q(second_checkpoint=checkpoint_id)
+    return study.pairs.filter(of_it, is_drawn=True, created_at__gte=since).exists()
 
 
 def has_only_failed_lately(study: Study, *, since: datetime) -> bool:

@@ -2,9 +2,11 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db.models import Q
 from django.utils import timezone
 
 from attune.catalog.models import (
@@ -15,7 +17,7 @@ from attune.catalog.models import (
     RotationEntry,
     RotationRole,
 )
-from attune.catalog.services import enter_rotation
+from attune.catalog.services import enter_rotation, retire_checkpoint, roll_back_checkpoint
 from attune.jobs.models import Job
 from attune.raters.services import create_rater
 from attune.ratings.choices import PairPurpose
@@ -133,10 +135,24 @@ class TestRequests:
             request(study, held_out=True)
         with pytest.raises(PairingError, match="0 pairs"):
             request(study, 0)
+        simulated = make_checkpoint("a")
+        Checkpoint.objects.filter(pk=simulated.pk).update(is_simulated=True)
+        simulated.refresh_from_db()
+        with pytest.raises(PairingError, match="checkpoint a learned from simulated ratings"):
+            request(study, checkpoints=[simulated])
+        with pytest.raises(PairingError, match="is for people"):
+            request(study, purpose="judging", checkpoints=[checkpoint, simulated])
         with pytest.raises(PairingError, match="gold pairs cannot be requested"):
             request(study, purpose="gold")
         assert not Pair.objects.exists()
         assert not Job.objects.exists()
+
+    def test_a_simulated_checkpoint_has_its_place_in_a_rehearsal(self) -> None:
+        simulated = make_checkpoint()
+        simulated.is_simulated = True
+        simulated.save()
+        study = make_study(population=Population.REHEARSAL)
+        assert len(request(study, 2, checkpoints=[simulated])) == 2
 
     def test_the_rotation_of_the_studys_own_population_is_used(self) -> None:
         make_anchor(population=Population.REHEARSAL)
@@ -208,6 +224,43 @@ class TestPools:
         self.fill(study)
         assert Pair.objects.filter(purpose=PairPurpose.JUDGING).count() == 4
 
+    def test_a_canary_that_enters_has_its_share_of_a_full_pool_at_once_and_once(self) -> None:
+        make_anchor()
+        study = make_study(pool_target=12, judging_share=0.5)
+        self.fill(study)
+        canary = make_canary(0.25)
+        assert self.fill(study) == 3
+        newest = Pair.objects.order_by("-pk")[:3]
+        assert all(canary in {pair.first_checkpoint, pair.second_checkpoint} for pair in newest)
+        assert all(
+            (pair.first_checkpoint == pair.second_checkpoint)
+            == (pair.purpose == PairPurpose.TRAINING)
+            for pair in newest
+        )
+        assert self.fill(study) == 0
+        Pair.objects.filter(pk__in=[pair.pk for pair in newest]).update(n_ratings=1)
+        assert self.fill(study) == 0, "from now on it comes as often as it is drawn"
+
+    def test_a_canary_with_the_smallest_share_has_one_pair(self) -> None:
+        make_anchor()
+        study = make_study(pool_target=6)
+        self.fill(study)
+        make_canary(0.001)
+        assert self.fill(study) == 1
+
+    def test_a_pool_whose_pairs_left_with_their_checkpoint_is_filled_again(self) -> None:
+        make_anchor()
+        canary = make_canary(0.5)
+        study = make_study(pool_target=8)
+        self.fill(study)
+        of_canary = Q(first_checkpoint=canary) | Q(second_checkpoint=canary)
+        n_left = Pair.objects.filter(of_canary).count()
+        assert n_left > 0
+        roll_back_checkpoint(checkpoint=canary, population="people", reason="Worse.")
+        counts = study_counts([study])[study.pk]
+        assert (counts.n_pending, counts.n_withdrawn) == (8 - n_left, n_left)
+        assert self.fill(study) == n_left
+
     def test_nothing_is_requested_for_a_closed_study_or_an_empty_rotation(self) -> None:
         study = make_study(pool_target=5)
         assert self.fill(study) == 0
@@ -235,6 +288,85 @@ class TestPools:
         Clip.objects.filter(pk__in=[clip.pk for clip in failed]).update(status=ClipStatus.FAILED)
         mark_ready_pairs(clips=failed)
         assert self.fill(study) == 5
+
+
+class TestLeavingRotation:
+    """What was drawn from rotation is handed out only while its checkpoints are in it."""
+
+    def assigned(self, study: Study) -> Pair | None:
+        rng = random.Random(1)
+        assignment = assign_pair(study=study, rater=create_rater(), rng=rng, now=NOW)
+        return assignment.pair if assignment else None
+
+    def all_ready(self) -> None:
+        make_ready(*Clip.objects.all())
+        mark_ready_pairs(clips=list(Clip.objects.all()))
+
+    @pytest.mark.parametrize("purpose", ["training", "judging"])
+    @pytest.mark.parametrize("leave", [roll_back_checkpoint, retire_checkpoint])
+    def test_drawn_pairs_stop_with_their_checkpoint(
+        self, purpose: str, leave: Callable[..., None]
+    ) -> None:
+        make_anchor()
+        canary, study = make_canary(0.5), make_study()
+        while not Pair.objects.filter(first_checkpoint=canary).exists():
+            request(study, 4, purpose)
+        Pair.objects.exclude(first_checkpoint=canary).update(is_withdrawn=True)
+        self.all_ready()
+        assert self.assigned(study) is not None
+        leave(checkpoint=canary, population="people", reason="Worse.")
+        assert self.assigned(study) is None
+        assert study_counts([study])[study.pk].n_ready == 0
+
+    def test_drawn_pairs_of_the_others_go_on(self) -> None:
+        anchor = make_anchor()
+        canary, study = make_canary(0.5), make_study()
+        request(study, 20)
+        self.all_ready()
+        roll_back_checkpoint(checkpoint=canary, population="people", reason="Worse.")
+        for _ in range(5):
+            pair = self.assigned(study)
+            assert pair is not None
+            assert pair.first_checkpoint == anchor
+
+    def test_an_entry_in_the_other_population_does_not_keep_them(self) -> None:
+        make_anchor()
+        canary, study = make_canary(0.5), make_study()
+        enter_rotation(
+            checkpoint=canary, population="rehearsal", role="canary", share=0.5, reason="A trial."
+        )
+        request(study, 4, "judging")
+        self.all_ready()
+        roll_back_checkpoint(checkpoint=canary, population="people", reason="Worse.")
+        assert self.assigned(study) is None
+
+    def test_a_checkpoint_that_enters_again_brings_its_pairs_back(self) -> None:
+        make_anchor()
+        canary, study = make_canary(0.5), make_study()
+        request(study, 4, "judging")
+        self.all_ready()
+        roll_back_checkpoint(checkpoint=canary, population="people", reason="Worse.")
+        enter_rotation(
+            checkpoint=canary, population="people", role="canary", share=0.5, reason="Again."
+        )
+        assert self.assigned(study) is not None
+
+    def test_pairs_requested_by_name_are_handed_out_though_the_gate_kept_one_out(self) -> None:
+        both = [make_anchor(), make_checkpoint()]
+        study = make_study()
+        request(study, 1, "judging", checkpoints=both)
+        self.all_ready()
+        assert self.assigned(study) is not None
+
+    def test_an_assignment_in_hand_stays_answerable(self) -> None:
+        make_anchor()
+        canary, study, rater = make_canary(0.5), make_study(), create_rater()
+        request(study, 1, "judging")
+        self.all_ready()
+        given = assign_pair(study=study, rater=rater, rng=random.Random(1), now=NOW)
+        roll_back_checkpoint(checkpoint=canary, population="people", reason="Worse.")
+        assert given is not None
+        assert assign_pair(study=study, rater=rater, rng=random.Random(1), now=NOW) == given
 
 
 def test_counts_of_a_study_tell_pairs_by_state() -> None:

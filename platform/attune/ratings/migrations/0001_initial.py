@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
                 (
                     "propensity",
                     models.FloatField(
-                        help_text="Probability with which the chooser took this pair."
+                        help_text="Probability with which the chooser took this pair, given that no other rater took one of its candidates meanwhile."
                     ),
                 ),
                 ("handed_out_at", models.DateTimeField(default=django.utils.timezone.now)),
@@ -110,6 +110,13 @@ class Migration(migrations.Migration):
                 (
                     "is_withdrawn",
                     models.BooleanField(default=False, help_text="A clip failed or was reported."),
+                ),
+                (
+                    "is_drawn",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Drawn from rotation: handed out only while its checkpoints are in it.",
+                    ),
                 ),
                 ("n_ratings", models.PositiveSmallIntegerField(default=0)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
