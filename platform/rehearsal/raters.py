@@ -15,7 +15,7 @@ from rehearsal.site import Site
 from rehearsal.tastes import Taste, read_clip, taste_score
 
 N_THREADS = 4
-IDLE_PAUSE_S = 0.25
+IDLE_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True)
