@@ -14,6 +14,8 @@ from django.http import (
 )
 
 BLOCK_BYTES = 64 * 1024
+# No file is this long, and Python reads no number of thousands of digits.
+BEYOND_ALL_FILES = 10**18
 SINGLE_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 
 
@@ -31,14 +33,20 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
         return None
     first, last = match.groups()
     if not first:
-        start, end = max(0, size - int(last)), size - 1
+        start, end = max(0, size - _number(last)), size - 1
     else:
-        start, end = int(first), min(int(last), size - 1) if last else size - 1
-        if last and int(last) < start:
+        start, end = _number(first), min(_number(last), size - 1) if last else size - 1
+        if last and _number(last) < start:
             return None
     if start > end:
         raise UnsatisfiableRange(f"{header} of {size} bytes")
     return start, end
+
+
+def _number(digits: str) -> int:
+    """The number, or one beyond the end of any file in place of a longer one."""
+    significant = digits.lstrip("0") or "0"
+    return min(int(significant[:19]), BEYOND_ALL_FILES)
 
 
 def file_answer(

@@ -1,5 +1,6 @@
 """Rounds: start one, watch it, cancel it."""
 
+import re
 from datetime import datetime
 from typing import Annotated
 
@@ -19,6 +20,9 @@ from attune.rounds.selectors import rounds as all_rounds
 from attune.rounds.services import cancel_round, create_round
 
 router = Router(tags=["rounds"])
+
+# Short enough for the database's column.
+ROUND_ID = re.compile(r"\d{1,18}", re.ASCII)
 
 
 class RoundRequest(Request):
@@ -91,7 +95,8 @@ class RoundDetailAnswer(RoundAnswer):
 def get_round(id_or_name: str) -> Round:
     """The round of that id or name; 404 otherwise."""
     found = all_rounds()
-    by_id = found.filter(pk=int(id_or_name)) if id_or_name.isdecimal() else found.none()
+    is_id = ROUND_ID.fullmatch(id_or_name) is not None
+    by_id = found.filter(pk=int(id_or_name)) if is_id else found.none()
     stored = by_id.first() or found.filter(name=id_or_name).first()
     if stored is None:
         raise Http404(f"no round {id_or_name!r}")

@@ -113,6 +113,16 @@ def test_clips_are_listed_by_checkpoint_and_status(engineer: Person) -> None:
     assert engineer.api("GET", "clips?limit=0").status_code == 422
 
 
+@pytest.mark.parametrize("n_digits", [18, 19, 5000])
+def test_a_number_longer_than_any_id_names_no_round(reviewer: Person, n_digits: int) -> None:
+    assert reviewer.api("GET", f"rounds/{'9' * n_digits}").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["clips", "rounds"])
+def test_an_offset_beyond_the_database_is_refused(reviewer: Person, path: str) -> None:
+    assert reviewer.api("GET", f"{path}?offset={'9' * 20}").status_code == 422
+
+
 def test_a_clip_can_be_read_and_heard(reviewer: Person) -> None:
     study = make_study()
     clip = make_clip(study.prompt_set.prompts.all()[0], make_checkpoint())
@@ -186,6 +196,9 @@ def test_a_study_is_opened_with_its_prompts(engineer: Person, reviewer: Person) 
         ({"slug": "a", "prompts": ["x"], "judging_share": 1.5}, "judging_share"),
         ({"slug": "a", "prompts": ["x"], "population": "dogs"}, "'people' or 'rehearsal'"),
         ({"slug": "a", "prompts": [" "]}, "blank"),
+        ({"slug": "a", "prompts": ["x"], "gate": {"volume": 1}}, "known are integrity, finite"),
+        ({"slug": "a", "prompts": ["x"], "gate": {"silence": "loud"}}, "gate.silence"),
+        ({"slug": "a", "prompts": ["x"], "gate": {"canary_share": 2}}, "canary_share must be"),
     ],
 )
 def test_a_bad_study_is_refused_and_leaves_nothing(
@@ -204,6 +217,15 @@ def test_a_study_can_be_closed_and_opened_again(engineer: Person) -> None:
     assert (closed.json()["is_open"], closed.json()["pool_target"]) == (False, 4)
     assert engineer.api("PATCH", f"studies/{study.slug}", {"slug": "x"}).status_code == 422
     assert engineer.api("PATCH", "studies/nowhere", {}).status_code == 404
+
+
+def test_a_gate_with_an_unknown_check_is_refused_and_the_old_one_stays(engineer: Person) -> None:
+    path = f"studies/{make_study().slug}"
+    assert engineer.api("PATCH", path, {"gate": {"diversity": 0.5}}).status_code == 200
+    answer = engineer.api("PATCH", path, {"gate": {"diversty": 0.4}})
+    assert answer.status_code == 422
+    assert "unknown gate setting 'diversty'; known are integrity" in answer.json()["detail"]
+    assert Study.objects.get().gate == {"diversity": 0.5}
 
 
 def test_pairs_are_requested_with_the_clips_they_need(engineer: Person) -> None:

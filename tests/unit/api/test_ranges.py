@@ -22,6 +22,9 @@ from api.ranges import UnsatisfiableRange, file_answer, parse_range
         ("bytes=9-3", None),
         ("bytes=0-1,5-6", None),
         ("items=0-1", None),
+        (f"bytes=-{'9' * 5000}", (0, 99)),
+        (f"bytes=90-{'9' * 5000}", (90, 99)),
+        (f"bytes={'0' * 5000}9-10", (9, 10)),
     ],
 )
 def test_a_single_range_is_understood_and_anything_else_means_the_whole_file(
@@ -30,7 +33,9 @@ def test_a_single_range_is_understood_and_anything_else_means_the_whole_file(
     assert parse_range(header, 100) == expected
 
 
-@pytest.mark.parametrize("header", ["bytes=100-", "bytes=100-200", "bytes=-0"])
+@pytest.mark.parametrize(
+    "header", ["bytes=100-", "bytes=100-200", "bytes=-0", f"bytes={'9' * 5000}-"]
+)
 def test_a_range_outside_the_file_cannot_be_satisfied(header: str) -> None:
     with pytest.raises(UnsatisfiableRange):
         parse_range(header, 100)
