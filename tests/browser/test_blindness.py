@@ -5,6 +5,7 @@ import json
 import re
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page
@@ -20,7 +21,12 @@ ASSIGNMENT_FIELDS = {
     "id", "prompt", "question", "minimum_listening_s", "expires_at", "n_done", "n_target", "a", "b",
 }  # fmt: skip
 SIDE_FIELDS = {"audio_url", "gain_db", "duration_s", "peaks"}
-WORDS = ("checkpoint", "canary", "anchor", "rotation", "training", "judging", "sampling", "adapter")
+# Icons have round strokes; a background and what stands around it are no rounds either.
+WORDS = re.compile(
+    r"checkpoint|canary|anchor|rotation|training|judging|sampling|adapter"
+    r'|(?<!stroke-linecap=")(?<!stroke-linejoin=")\brounds?\b',
+    re.IGNORECASE,
+)
 
 
 def secrets_of(site: Site) -> Iterator[str]:
@@ -49,6 +55,60 @@ def unsigned(url: str) -> str:
     return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode(errors="replace")
 
 
+def assert_tells_nothing(secrets: list[str], *texts: str) -> None:
+    """Fails where one of the secrets stands in one of the texts."""
+    found = [(secret, text[:200]) for secret in secrets for text in texts if secret in text]
+    assert found == []
+
+
+ASK = """async ([method, path, body]) => {
+  const token = document.cookie.match(/attune_csrf=([^;]+)/)[1];
+  const response = await fetch(path, {
+    method,
+    headers: {"Content-Type": "application/json", "X-CSRFToken": token},
+    body: body === null ? undefined : JSON.stringify(body),
+  });
+  return [response.status, JSON.stringify([...response.headers]), await response.text()];
+}"""
+MISSING = "7e57ab1e-0000-4000-8000-000000000009"
+
+
+def test_refusals_leak_nothing_either(page: Page, site: Site) -> None:
+    open_pair(page, site)
+    secrets = list(secrets_of(site))
+
+    def ask(method: str, path: str, body: Any = None) -> tuple[int, str]:
+        status, headers, text = page.evaluate(ASK, [method, path, body])
+        assert_tells_nothing(secrets, headers, text)
+        assert WORDS.findall(text) == [], f"in the {status} of {method} {path}: {text}"
+        return status, text
+
+    status, text = ask("POST", "/api/v1/assignments", {})
+    assignment = json.loads(text)
+    whole = {"A": [[0, 3]], "B": [[0, 3]]}
+    answer = {
+        "client_id": "7e57ab1e-0000-4000-8000-000000000001",
+        "assignment": assignment["id"],
+        "choice": "A",
+        "heard": whole,
+    }
+    again = answer | {"client_id": "7e57ab1e-0000-4000-8000-000000000002"}
+    forged = assignment["a"]["audio_url"].replace(".wav", "x.wav")
+
+    assert status == 200
+    assert ask("POST", "/api/v1/ratings", answer | {"heard": {}})[0] == 422
+    assert ask("POST", "/api/v1/ratings", answer | {"choice": "C"})[0] == 422
+    page.wait_for_timeout(3500)  # a clip of 3 s cannot have been heard sooner
+    status, text = ask("POST", "/api/v1/ratings", answer)
+    assert status == 201
+    rating = json.loads(text)["id"]
+    assert ask("POST", "/api/v1/ratings", again)[0] == 409
+    assert ask("POST", "/api/v1/ratings", again | {"assignment": MISSING})[0] == 404
+    assert ask("PATCH", f"/api/v1/ratings/{rating + 1}", {"choice": "B"})[0] == 404
+    assert ask("POST", "/api/v1/reports", {"assignment": MISSING, "side": "A"})[0] == 404
+    assert ask("GET", forged)[0] == 404
+
+
 def test_a_session_leaks_nothing_about_what_is_heard(page: Page, site: Site, seen: Seen) -> None:
     open_pair(page, site)
     for n, key in enumerate(("ArrowLeft", "ArrowDown", "x"), start=1):
@@ -65,12 +125,9 @@ def test_a_session_leaks_nothing_about_what_is_heard(page: Page, site: Site, see
     assert len(secrets) > 20
     for url, headers, body in seen.received:
         text = body.decode("latin-1")
-        for secret in secrets:
-            found = secret in url or secret in headers or secret in text
-            assert not found, f"{secret!r} in what came from {url}"
+        assert_tells_nothing(secrets, url, headers, text)
         if "/static/" not in url and "/audio/" not in url:
-            for word in WORDS:
-                assert word not in text.lower(), f"{word!r} in what came from {url}"
+            assert WORDS.findall(text) == [], f"in what came from {url}"
 
     for url, headers, body in audio:
         assert wav_chunks(body) == ["fmt ", "data"]
