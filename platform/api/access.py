@@ -20,6 +20,15 @@ READERS = (Role.ENGINEER, Role.REVIEWER)
 EVERYONE = (Role.RATER, Role.ENGINEER, Role.REVIEWER)
 
 
+class CsrfError(HttpError):
+    """A page's request without its token. Told apart, because a reload mends it."""
+
+    reason = "csrf"
+
+    def __init__(self) -> None:
+        super().__init__(403, "the CSRF token is missing or wrong: send it as X-CSRFToken")
+
+
 def may(user: User, roles: Sequence[Role]) -> bool:
     """Whether the account has one of the roles; a superuser has all."""
     return user.is_superuser or any(has_role(user, role) for role in roles)
@@ -62,7 +71,7 @@ class Session(AuthBase):
         if "Authorization" in request.headers or not request.user.is_authenticated:
             return None
         if check_csrf(request) is not None:
-            raise HttpError(403, "the CSRF token is missing or wrong: send it as X-CSRFToken")
+            raise CsrfError
         return _admit(request.user, self.roles)
 
 

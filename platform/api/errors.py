@@ -7,6 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError, ValidationErrorContext
 
+from api.access import CsrfError
 from attune.catalog.errors import CatalogError, ClipOrderError, PromptError
 from attune.leaderboard.errors import LeaderboardError
 from attune.ratings.errors import (
@@ -70,6 +71,9 @@ def add_error_answers(api: NinjaAPI) -> None:
     def refused(request: HttpRequest, exc: Any) -> HttpResponse:
         return answer(exc.status_code, {"detail": str(exc)}, request)
 
+    def without_csrf_token(request: HttpRequest, exc: Any) -> HttpResponse:
+        return answer(exc.status_code, {"detail": str(exc), "reason": exc.reason}, request)
+
     def invalid(request: HttpRequest, exc: Any) -> HttpResponse:
         problems = [_problem(error) for error in exc.errors]
         sentence = "; ".join(problem["message"] for problem in problems)
@@ -78,6 +82,7 @@ def add_error_answers(api: NinjaAPI) -> None:
     api.add_exception_handler(Http404, missing)
     api.add_exception_handler(AuthenticationError, unknown_caller)
     api.add_exception_handler(HttpError, refused)
+    api.add_exception_handler(CsrfError, without_csrf_token)
     api.add_exception_handler(ValidationError, invalid)
 
 

@@ -241,7 +241,7 @@ def test_a_frozen_answer_says_why_it_cannot_change(page: Page, site: Site) -> No
     page.keyboard.press("ArrowRight")
     notice = '!document.querySelector("[data-show=notice]").hidden'
     wait_until(page, notice)
-    assert "part of a round" in page.inner_text("[data-show=notice]")
+    assert "can no longer be changed" in page.inner_text("[data-show=notice]")
     assert Rating.objects.get().choice == "A"
 
 
@@ -302,6 +302,92 @@ def test_a_refused_answer_is_said_and_the_pair_comes_back(page: Page, site: Site
     page.reload()
     wait_until(page, f'{STAGE} === "rating"')
     assert prompt_of(page) == prompt
+
+
+def test_an_answer_changed_while_others_are_sent_is_changed_after_them(
+    page: Page, live_server: LiveServer
+) -> None:
+    site = make_site(live_server.url, minimum_listening_s=0.0)
+    open_pair(page, site)
+    said = page.evaluate(
+        """async () => {
+        const { Answers } = await import("/static/rating_ui/answers.js");
+        const calls = [];
+        const pause = (ms) => new Promise((next) => setTimeout(next, ms));
+        const api = {
+          async send(method, path, body) {
+            calls.push(`${method} ${path} ${body.assignment ?? ""}${body.choice}`);
+            await pause(30);
+            return { body: { id: 41 } };
+          },
+        };
+        const empty = { getItem: () => null, setItem: () => {} };
+        const answers = new Answers(api, empty, "k");
+        answers.add({ client_id: "1", assignment: "x", choice: "A" });
+        // The queue empties and fills again at once, as when the next pair is answered.
+        answers.sending.then(() => answers.add({ client_id: "2", assignment: "y", choice: "B" }));
+        await Promise.resolve();
+        await answers.change("2", { choice: "TIE" });
+        return calls;
+        }"""
+    )
+    assert said == ["POST ratings xA", "POST ratings yB", "PATCH ratings/41 TIE"]
+
+
+def test_a_refused_answer_is_not_changed_later(page: Page, site: Site) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(f"{request.method} {request.url}"))
+    open_pair(page, site)
+    first = prompt_of(page)
+    hear_both(page)
+    refuse: list[Any] = []
+    page.route("**/api/v1/ratings", refuse.append)  # answered below
+    page.keyboard.press("ArrowLeft")
+    wait_for_other_prompt(page, first)
+    page.keyboard.press("u")
+    page.keyboard.press("ArrowRight")
+    refuse[0].fulfill(status=422, content_type="application/json", body='{"detail": "too soon"}')
+    notice = 'document.querySelector("[data-show=notice]").textContent'
+    wait_until(page, f'{notice}.includes("not changed")')
+    assert "it was not stored: too soon" in page.inner_text("[data-show=notice]")
+    assert [entry for entry in asked if entry.startswith("PATCH")] == []
+
+
+def test_a_forbidden_answer_is_said_and_the_next_ones_are_stored(page: Page, site: Site) -> None:
+    open_pair(page, site)
+    first = prompt_of(page)
+    hear_both(page)
+    refusal = '{"detail": "this answer is not yours to give"}'
+    page.route(
+        "**/api/v1/ratings",
+        lambda route: route.fulfill(status=403, content_type="application/json", body=refusal),
+        times=1,
+    )
+    page.keyboard.press("ArrowLeft")
+    wait_until(page, '!document.querySelector("[data-show=notice]").hidden')
+    assert "not yours to give" in page.inner_text("[data-show=notice]")
+    wait_for_other_prompt(page, first)
+    hear_both(page)
+    page.keyboard.press("ArrowRight")
+    (rating,) = wait_for_ratings(page, 1)
+    assert rating.choice == "B"
+
+
+def test_a_page_without_its_token_asks_to_be_loaded_again_and_keeps_the_answer(
+    page: Page, site: Site
+) -> None:
+    open_pair(page, site)
+    hear_both(page)
+    page.context.clear_cookies(name="attune_csrf")
+    page.keyboard.press("ArrowDown")
+    wait_until(page, f'{STAGE} === "outdated"')
+    assert "out of date" in page.inner_text("[data-for=outdated]")
+    page.wait_for_timeout(300)
+    assert page.evaluate(STAGE) == "outdated"
+    assert Rating.objects.count() == 0
+    page.click("[data-for=outdated] a")
+    (rating,) = wait_for_ratings(page, 1)
+    assert rating.choice == "TIE"
 
 
 def test_a_clip_that_cannot_be_played_can_be_reported_and_skipped(page: Page, site: Site) -> None:

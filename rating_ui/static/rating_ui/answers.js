@@ -1,6 +1,7 @@
 // Answers on their way to the site: kept in the browser until stored there, sent in order.
 
 import { ApiError } from "./api.js";
+import { texts } from "./texts.js";
 
 const FIRST_RETRY_S = 1;
 const LONGEST_RETRY_S = 30;
@@ -17,7 +18,7 @@ export function uuid() {
 /**
  * Sends answers {client_id, assignment, choice, strength?, heard}; a second delivery of one is
  * harmless because the site knows its client_id. Dispatches "stored" {answer, rating}, "refused"
- * {answer, error}, "signed-out" {error} and "change" (the number that waits).
+ * {answer, error}, "signed-out" {error}, "outdated" {error} and "change" (the number that waits).
  */
 export class Answers extends EventTarget {
   /** key: where this rater's answers are kept; storage: localStorage or anything alike. */
@@ -29,6 +30,7 @@ export class Answers extends EventTarget {
     this.waiting = this.read();
     this.known = new Set(this.waiting.map((answer) => answer.client_id));
     this.ratings = new Map(); // client_id -> rating id
+    this.refusals = new Map(); // client_id -> ApiError
     this.retry_s = FIRST_RETRY_S;
     this.sending = null;
     addEventListener("online", () => this.flush());
@@ -69,7 +71,8 @@ export class Answers extends EventTarget {
 
   /** Changes an answer, stored or not. Throws ApiError when the site refuses. */
   async change(client_id, { choice, strength = null }) {
-    if (this.sending) await this.sending;
+    // Another answer may have been added, and be on its way, by the time this one is sent.
+    while (this.sending) await this.sending;
     const kept = this.waiting.find((answer) => answer.client_id === client_id);
     if (kept) {
       Object.assign(kept, { choice, strength });
@@ -77,6 +80,8 @@ export class Answers extends EventTarget {
       this.flush();
       return;
     }
+    const refusal = this.refusals.get(client_id);
+    if (refusal) throw new ApiError(refusal.status, texts.wasRefused(refusal.message));
     const rating = this.ratings.get(client_id);
     await this.api.send("PATCH", `ratings/${rating}`, { choice, strength });
   }
@@ -106,6 +111,11 @@ export class Answers extends EventTarget {
           this.emit("signed-out", { error });
           return false;
         }
+        if (error.isOutdated) {
+          this.emit("outdated", { error });
+          return false;
+        }
+        this.refusals.set(answer.client_id, error);
         this.drop(answer);
         this.emit("refused", { answer, error });
       }

@@ -4,10 +4,11 @@ import { texts } from "./texts.js";
 
 /** status 0 means that the site could not be reached. */
 export class ApiError extends Error {
-  constructor(status, message, retryAfter_s = null) {
+  constructor(status, message, { retryAfter_s = null, reason = null } = {}) {
     super(message);
     this.status = status;
     this.retryAfter_s = retryAfter_s;
+    this.reason = reason;
   }
 
   /** Worth trying again without changing anything. */
@@ -16,7 +17,12 @@ export class ApiError extends Error {
   }
 
   get isSignedOut() {
-    return this.status === 401 || this.status === 403;
+    return this.status === 401;
+  }
+
+  /** The site no longer knows that requests come from this page; a reload mends it. */
+  get isOutdated() {
+    return this.status === 403 && this.reason === "csrf";
   }
 }
 
@@ -25,14 +31,17 @@ function cookie(name) {
   return entry ? decodeURIComponent(entry.slice(name.length + 1)) : "";
 }
 
-async function sentence(response) {
+async function refusal(response, retryAfter_s) {
+  let said = null;
   try {
-    const { detail } = await response.json();
-    if (typeof detail === "string") return detail;
+    said = await response.json();
   } catch {
     // no JSON: the sentence below says what is known
   }
-  return texts.refused(response.status);
+  const reason = said?.reason ?? null;
+  const detail = reason === "csrf" ? texts.outdated : said?.detail;
+  const sentence = typeof detail === "string" ? detail : texts.refused(response.status);
+  return new ApiError(response.status, sentence, { retryAfter_s, reason });
 }
 
 export class Api {
@@ -59,7 +68,7 @@ export class Api {
       throw new ApiError(0, texts.unreachable);
     }
     const retryAfter_s = Number(response.headers.get("Retry-After")) || null;
-    if (!response.ok) throw new ApiError(response.status, await sentence(response), retryAfter_s);
+    if (!response.ok) throw await refusal(response, retryAfter_s);
     if (response.status === 204) return { status: 204, body: null, retryAfter_s };
     return { status: response.status, body: await response.json(), retryAfter_s };
   }

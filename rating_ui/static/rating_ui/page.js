@@ -49,6 +49,7 @@ class Page {
     answers.addEventListener("change", () => screen.waitingAnswers(answers.n_waiting));
     answers.addEventListener("refused", ({ detail }) => this.onRefused(detail));
     answers.addEventListener("signed-out", () => this.showSignedOut());
+    answers.addEventListener("outdated", () => this.showOutdated());
     document.addEventListener("click", (event) => {
       const button = event.target.closest("[data-act]");
       if (button) this.act(button.dataset.act, button);
@@ -201,6 +202,7 @@ class Page {
   onFetchError(error) {
     if (!(error instanceof ApiError)) throw error;
     if (error.isSignedOut && !error.assignment) this.showSignedOut();
+    else if (error.isOutdated) this.showOutdated();
     else if (error.isPassing) this.showUnreachable(error.message);
     else this.showProblem(error.message, error.assignment ? error : null);
   }
@@ -361,6 +363,12 @@ class Page {
   showSignedOut() {
     this.showStage("signed-out");
     this.screen.say(texts.signedOut);
+  }
+
+  showOutdated() {
+    this.turn += 1; // what is being fetched comes too late
+    this.showStage("outdated");
+    this.screen.say(texts.outdated);
   }
 
   showDone() {

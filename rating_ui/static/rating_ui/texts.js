@@ -36,10 +36,12 @@ export const texts = {
   waitingToSend: (n) => `${n} ${n === 1 ? "answer waits" : "answers wait"} to be sent`,
   offline: "You are offline. Your answers are kept in this browser and sent when you are back.",
   notStored: (detail) => `Your last answer was not stored: ${detail}`,
+  wasRefused: (detail) => `it was not stored: ${detail}`,
   notChanged: (detail) => `Your answer was not changed: ${detail}`,
   reported: "Thank you. The clip is reported and the pair is skipped.",
   notReported: (detail) => `The report was not stored: ${detail}`,
   signedOut: "You are signed out. Sign in again; your answers are kept in this browser.",
+  outdated: "This page is out of date. Load it again; your answers are kept in this browser.",
   tryingAgain: (wait_s) => `Trying again in ${wait_s} ${wait_s === 1 ? "second" : "seconds"}.`,
   noAudio: "This browser can’t play the clips: it has no Web Audio.",
 };

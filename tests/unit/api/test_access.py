@@ -77,6 +77,7 @@ def test_a_session_reads_freely_but_writes_only_with_the_csrf_token(rater: Perso
     refused = browser.post("/api/v1/assignments", {}, content_type="application/json")
     assert refused.status_code == 403
     assert "CSRF" in refused.json()["detail"]
+    assert refused.json()["reason"] == "csrf"
     browser.cookies["attune_csrf"] = "a" * 32
     accepted = browser.post(
         "/api/v1/assignments",
