@@ -1,4 +1,8 @@
-"""What can go wrong with studies, pairs, assignments and answers."""
+"""What can go wrong with studies, pairs, assignments and answers.
+
+Raters read the messages of what assigning and answering refuses: no id, study, round or other
+rater is named in them. Attributes are for logs and tests.
+"""
 
 from uuid import UUID
 
@@ -27,8 +31,7 @@ class PopulationError(RatingError):
     """A simulated rater in a study for people, or a person in a rehearsal."""
 
     def __init__(self, *, study: str, population: str, is_simulated: bool) -> None:
-        kind = "a simulated rater" if is_simulated else "a person"
-        super().__init__(f"study {study!r} is for {population}: {kind} has no part in it")
+        super().__init__("this study is not open to you")
         self.study = study
         self.population = population
         self.is_simulated = is_simulated
@@ -38,7 +41,7 @@ class WithdrawnError(RatingError):
     """A rater who has withdrawn gets no pair and gives no answer."""
 
     def __init__(self, *, pseudonym: UUID) -> None:
-        super().__init__(f"rater {pseudonym} has withdrawn")
+        super().__init__("you have withdrawn: no pair is handed out and no answer is kept")
         self.pseudonym = pseudonym
 
 
@@ -54,7 +57,7 @@ class AssignmentNotFoundError(AssignmentError):
     """There is no such assignment, or it is another rater's."""
 
     def __init__(self, *, assignment_id: UUID) -> None:
-        super().__init__(f"you have no assignment {assignment_id}", assignment_id=assignment_id)
+        super().__init__("you have no such pair to rate", assignment_id=assignment_id)
 
 
 class AssignmentClosedError(AssignmentError):
@@ -86,7 +89,7 @@ class RatingNotFoundError(RatingError):
     """There is no such rating, or it is another rater's."""
 
     def __init__(self, *, rating_id: int) -> None:
-        super().__init__(f"you have no rating {rating_id}")
+        super().__init__("you gave no such answer")
         self.rating_id = rating_id
 
 
@@ -94,5 +97,5 @@ class RatingFrozenError(RatingError):
     """A round has used the rating: it cannot be changed any more."""
 
     def __init__(self, *, rating_id: int) -> None:
-        super().__init__(f"rating {rating_id} is part of a round and cannot be changed")
+        super().__init__("this answer can no longer be changed")
         self.rating_id = rating_id

@@ -73,8 +73,7 @@ def record_rating(
             raise
         if earlier.rater_id != rater.pk:
             raise AssignmentClosedError(
-                f"the client id {client_id} belongs to another answer",
-                assignment_id=assignment_id,
+                "this client id was used for another answer", assignment_id=assignment_id
             ) from exc
         return _same_answer(earlier, rater, assignment_id), False
     log.info("rating_recorded", rating=rating.pk, choice=rating.choice)
@@ -190,10 +189,10 @@ def _check_place(assignment: Assignment, overlap: int, now: datetime) -> None:
             assert_never(state)
     if now > assignment.lease_until + GRACE:
         raise AssignmentClosedError(
-            "this assignment expired more than a day ago", assignment_id=assignment.pk
+            "your time for this pair ran out more than a day ago", assignment_id=assignment.pk
         )
     if not has_free_place(assignment.pair_id, overlap=overlap, besides=assignment.pk):
         raise AssignmentClosedError(
-            "this assignment expired and its pair was given to another rater",
+            "your time for this pair ran out, and its place was taken",
             assignment_id=assignment.pk,
         )
