@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,14 @@ from django.conf import settings
 
 from alignment.errors import AlignmentError
 from attune.catalog.models import Checkpoint, Prompt
-from attune.catalog.storage import checkpoint_folder
+from attune.catalog.storage import checkpoint_chain, checkpoint_folder
 from attune.jobs.models import Job
 from attune.rounds.models import Round, RoundState
 from attune.rounds.services import finish_gate, record_evaluation
 from generator.errors import GeneratorError
 from workers.generators import WARM_GENERATORS, WarmGenerators, load_fresh
 from workers.lease import Lease
+from workers.outcomes import AttemptFailed
 
 if TYPE_CHECKING:
     from generator.lm.sampling import SamplingSettings
@@ -51,7 +53,8 @@ def run_gate(job: Job, lease: Lease, warm: WarmGenerators = WARM_GENERATORS) -> 
     """Measures the round's checkpoint, records every check and ends the round.
 
     Safe to run again: seeds and prompts are fixed by the round, an evaluation is stored by
-    the name of its check, and a gate that has ended is not run twice.
+    the name of its check, and a gate that has ended is not run twice. Raises AttemptFailed
+    when it is the base that cannot be run: that says nothing about the candidate.
     """
     round = Round.objects.select_related("study", "base_checkpoint", "produced_checkpoint").get(
         pk=job.arguments["round"]
@@ -84,8 +87,13 @@ def _measure(round: Round, candidate: Checkpoint, lease: Lease, warm: WarmGenera
     from generator.checkpoints import verify_folder
     from generator.lm.sampling import SamplingSettings
 
+    with _blaming_base(round.base_checkpoint):
+        # A warm generator would hide files that the candidate, loaded anew, stands on.
+        full_folder, adapter_folders = checkpoint_chain(round.base_checkpoint)
+        for folder in (full_folder, *adapter_folders):
+            verify_folder(folder)
+        base_generator = warm.get(round.base_checkpoint)
     verify_folder(checkpoint_folder(candidate))
-    base_generator = warm.get(round.base_checkpoint)
     generator = warm.get(candidate)
     fresh = load_fresh(candidate)
     lease.renew(at_once=True)
@@ -97,10 +105,10 @@ def _measure(round: Round, candidate: Checkpoint, lease: Lease, warm: WarmGenera
     first = next(iter(requests.values()))[:N_REGENERATED]
     once = _generate([first], generator, sampling, counter)[0]
     again = _generate([first], fresh, sampling, counter)[0]
-    clips = GateClips(
-        candidate=_by_prompt(requests, generator, sampling, counter),
-        base=_by_prompt(requests, base_generator, sampling, counter),
-    )
+    of_candidate = _by_prompt(requests, generator, sampling, counter)
+    with _blaming_base(round.base_checkpoint):
+        of_base = _by_prompt(requests, base_generator, sampling, counter)
+    clips = GateClips(candidate=of_candidate, base=of_base)
     made = clips.of_candidate
     asked_s = [request.duration_s for batch in requests.values() for request in batch]
     shown = {"n_clips": len(made), "n_prompts": len(requests), "duration_s": CLIP_DURATION_S}
@@ -117,6 +125,15 @@ def _measure(round: Round, candidate: Checkpoint, lease: Lease, warm: WarmGenera
             {**shown, "base": round.base_checkpoint.name},
         ),
     }
+
+
+@contextmanager
+def _blaming_base(base: Checkpoint) -> Iterator[None]:
+    """Turns what the generator refuses into the failure of the attempt, naming the base."""
+    try:
+        yield
+    except GeneratorError as exc:
+        raise AttemptFailed(f"base checkpoint {base.name} cannot be run: {exc}") from exc
 
 
 def _figure(

@@ -7,6 +7,7 @@ from django.conf import LazySettings
 
 from attune.catalog.models import Checkpoint, RotationEntry
 from attune.catalog.services import add_checkpoint
+from attune.catalog.storage import checkpoint_folder
 from attune.jobs.models import Job, JobKind, JobState
 from attune.rounds.models import Evaluation, Round, RoundState, Verdict
 from attune.rounds.services import queue_gate
@@ -74,6 +75,21 @@ def test_damaged_weights_fail_integrity_and_stay_out_of_rotation(
     details = Evaluation.objects.get(check_name="integrity").details
     assert "lm.safetensors" in details["error"]
     assert Round.objects.get().state == RoundState.DONE
+    assert not RotationEntry.objects.filter(checkpoint=candidate).exists()
+
+
+def test_a_damaged_base_fails_the_attempt_and_says_nothing_of_the_candidate(
+    candidate: Checkpoint,
+) -> None:
+    weights = checkpoint_folder(Round.objects.get().base_checkpoint) / "lm.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    Job.objects.filter(kind=JobKind.RUN_GATE).update(max_attempts=1)
+    carry_out("gpu", new_owner())
+    assert evaluations() == {}
+    round = Round.objects.get()
+    assert round.state == RoundState.FAILED
+    assert f"base checkpoint {round.base_checkpoint.name} cannot be run" in round.error
+    assert "lm.safetensors" in round.error
     assert not RotationEntry.objects.filter(checkpoint=candidate).exists()
 
 
