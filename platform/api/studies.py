@@ -22,6 +22,7 @@ from attune.ratings.models import Pair, Study
 from attune.ratings.selectors import StudyCounts, study_counts
 from attune.ratings.services import create_study, request_pairs, update_study
 from attune.rounds.errors import BaseCheckpointError
+from attune.rounds.gate import check_gate
 from attune.rounds.selectors import find_default_base, preflight
 
 router = Router(tags=["studies"])
@@ -185,6 +186,7 @@ def list_studies(request: HttpRequest) -> list[StudyAnswer]:
 @router.post("studies", response={201: StudyAnswer}, auth=allow(ENGINEERS))
 def create(request: HttpRequest, body: StudyRequest) -> Status[StudyAnswer]:
     """Opens a study. Without a prompt set's name, the given prompts make one named as the slug."""
+    check_gate(body.gate or {}, population=body.population)
     if Study.objects.filter(slug=body.slug).exists():
         raise HttpError(409, f"study {body.slug!r} exists already")
     with transaction.atomic():
@@ -229,7 +231,9 @@ def read_study(request: HttpRequest, slug: str) -> StudyAnswer:
 @router.patch("studies/{slug}", response=StudyAnswer, auth=allow(ENGINEERS))
 def change_study(request: HttpRequest, slug: str, body: StudyChange) -> StudyAnswer:
     """Changes what was given, such as `is_open` or `pool_target`."""
-    return study_answers([update_study(study=get_study(slug), **body.given_settings())])[0]
+    study = get_study(slug)
+    check_gate(body.gate or {}, population=study.population)
+    return study_answers([update_study(study=study, **body.given_settings())])[0]
 
 
 @router.post("studies/{slug}/pairs", response={201: PairsAnswer}, auth=allow(ENGINEERS))

@@ -16,7 +16,10 @@ from attune.ratings.models import (
 
 @admin.register(Study)
 class StudyAdmin(admin.ModelAdmin):
-    """What is asked of whom. Population, prompts and address stay as they were."""
+    """What is asked of whom. Population, prompts and address stay as they were.
+
+    The gate is set over the API, which knows its checks and refuses what is none.
+    """
 
     list_display = (
         "slug",
@@ -31,7 +34,7 @@ class StudyAdmin(admin.ModelAdmin):
 
     def get_readonly_fields(self, request: object, obj: Study | None = None) -> tuple[str, ...]:
         """A study that exists keeps what its ratings depend on."""
-        return ("slug", "population", "prompt_set") if obj else ()
+        return ("slug", "population", "prompt_set", "gate") if obj else ("gate",)
 
     def has_delete_permission(self, request: object, obj: object | None = None) -> bool:
         """A study is closed, not deleted."""

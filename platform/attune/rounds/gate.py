@@ -89,6 +89,12 @@ def canary_share_of(gate: Mapping[str, object], *, population: str) -> float:
     return share
 
 
+def check_gate(gate: Mapping[str, object], *, population: str) -> None:
+    """Raises GateError, naming the known settings, unless a gate can be run with these."""
+    thresholds_of(gate)
+    canary_share_of(gate, population=population)
+
+
 def _number(gate: Mapping[str, object], name: str, default: float) -> float:
     value = gate.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

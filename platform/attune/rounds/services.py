@@ -32,7 +32,7 @@ from attune.rounds.errors import (
     RoundRunningError,
     RoundStateError,
 )
-from attune.rounds.gate import CHECKS, canary_share_of, judge, thresholds_of
+from attune.rounds.gate import CHECKS, canary_share_of, check_gate, judge, thresholds_of
 from attune.rounds.models import (
     RUNNING_STATES,
     Evaluation,
@@ -76,8 +76,7 @@ def create_round(
     checked_config = check_config(config or {})
     # Two engineers who start the same round at once wait for each other here.
     study = Study.objects.select_for_update().get(pk=study.pk)
-    thresholds_of(study.gate)
-    canary_share_of(study.gate, population=study.population)
+    check_gate(study.gate, population=study.population)
     refusal = find_base_refusal(study, base_checkpoint)
     if refusal is not None:
         raise BaseCheckpointError(refusal)
