@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, Route
 from pytest_django.live_server_helper import LiveServer
 
 from attune.raters.models import Rater
@@ -340,13 +340,17 @@ def test_a_refused_answer_is_not_changed_later(page: Page, site: Site) -> None:
     open_pair(page, site)
     first = prompt_of(page)
     hear_both(page)
-    refuse: list[Any] = []
-    page.route("**/api/v1/ratings", refuse.append)  # answered below
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/api/v1/ratings", hold)
     page.keyboard.press("ArrowLeft")
     wait_for_other_prompt(page, first)
     page.keyboard.press("u")
     page.keyboard.press("ArrowRight")
-    refuse[0].fulfill(status=422, content_type="application/json", body='{"detail": "too soon"}')
+    held[0].fulfill(status=422, content_type="application/json", body='{"detail": "too soon"}')
     notice = 'document.querySelector("[data-show=notice]").textContent'
     wait_until(page, f'{notice}.includes("not changed")')
     assert "it was not stored: too soon" in page.inner_text("[data-show=notice]")

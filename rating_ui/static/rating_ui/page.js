@@ -331,8 +331,7 @@ class Page {
   }
 
   skipBroken() {
-    const { broken } = this;
-    return broken && this.sendReport(broken.assignment, broken.side, texts.clipBroken);
+    return this.broken && this.sendReport(this.broken.assignment, this.broken.side, texts.clipBroken);
   }
 
   // ---- stages
