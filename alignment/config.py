@@ -25,7 +25,7 @@ class Precision(StrEnum):
 class DpoConfig:
     """How a policy is trained on preferences; the defaults suit the starter checkpoint."""
 
-    beta_norm: float = 20.0
+    beta_norm: float = 5.0
     """Scales the difference of the two clips' mean log-ratios per code. With clips of N codes it
     acts like a beta of beta_norm / N on sums, which is how DPO is usually quoted."""
     sft_weight: float = 0.1
@@ -34,7 +34,7 @@ class DpoConfig:
     """The share of preferences expected to be wrong, below 0.5. Above 0 the loss is robust DPO
     (Chowdhury et al. 2024, arXiv:2403.00409), for which all clips must be of one length."""
     learning_rate: float = 1e-3
-    n_epochs: int = 2
+    n_epochs: int = 3
     batch_pairs: int = 16
     warmup_share: float = 0.1
     lora_rank: int = 16

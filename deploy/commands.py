@@ -20,6 +20,8 @@ ROLES = {
     "reviewer": "reads the statistics",
 }
 NO_TESTS_COLLECTED = 5
+# Too few for a round to hold raters out: all of one taste, they would only cost training pairs.
+SIMULATED_RATERS = 7
 WITHOUT_DATABASE = ("tests/unit/generator", "tests/unit/alignment", "tests/unit/rehearsal")
 
 
@@ -115,7 +117,7 @@ def rehearse(words: list[str]) -> int:
 def rehearse_on(site: Site, words: list[str]) -> int:
     """Make tokens for an engineer and simulated raters, then run the rehearsal client."""
     engineer = manage(site, "token", "engineer").strip()
-    raters = manage(site, "token", "rater", "--simulated", "--count", "24")
+    raters = manage(site, "token", "rater", "--simulated", "--count", str(SIMULATED_RATERS))
     folder = site.home / "rehearsals"
     folder.mkdir(parents=True, exist_ok=True)
     tokens = folder / f"raters-{os.getpid()}.tokens"
