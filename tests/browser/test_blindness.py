@@ -98,7 +98,7 @@ def test_refusals_leak_nothing_either(page: Page, site: Site) -> None:
     assert status == 200
     assert ask("POST", "/api/v1/ratings", answer | {"heard": {}})[0] == 422
     assert ask("POST", "/api/v1/ratings", answer | {"choice": "C"})[0] == 422
-    page.wait_for_timeout(3500)  # a clip of 3 s cannot have been heard sooner
+    page.wait_for_timeout(6000)  # two clips of 3 s cannot have been heard sooner
     status, text = ask("POST", "/api/v1/ratings", answer)
     assert status == 201
     rating = json.loads(text)["id"]
