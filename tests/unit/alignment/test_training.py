@@ -33,6 +33,7 @@ from tests.unit.alignment.planted import (
 
 BATCH_PAIRS = 8
 CONFIG = {
+    "beta_norm": 20.0,
     "learning_rate": 3e-3,
     "n_epochs": 2,
     "batch_pairs": BATCH_PAIRS,
