@@ -7,6 +7,7 @@ renamed into it, and a message belongs to the one reader whose rename succeeded.
 
 import fcntl
 import json
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from kombu.transport import filesystem
 from kombu.utils.json import dumps, loads
 
 logger = structlog.get_logger(__name__)
+_binding = threading.Lock()
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -61,6 +63,15 @@ class Channel(filesystem.Channel):
         except FileNotFoundError:
             return []
         return [filesystem.exchange_queue_t(*row) for row in json.loads(text)]
+
+    def queue_bind(self, *arguments: Any, **options: Any) -> None:
+        """Binds a queue; no thread goes on before the table on disk says so.
+
+        kombu notes a binding for the whole process before it is written, and what another
+        thread sends in between would find no queue.
+        """
+        with _binding:
+            super().queue_bind(*arguments, **options)
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         with self._tables_locked():

@@ -88,6 +88,32 @@ def test_each_message_reaches_one_reader_whole(tmp_path: Path, name: str) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["control"]
 
 
+def test_a_thread_waits_until_a_binding_is_on_disk(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_binding = threading.Event()
+    bind = Channel._queue_bind
+
+    def bind_slowly(self: Channel, *arguments: str) -> None:
+        is_binding.set()
+        time.sleep(0.2)
+        bind(self, *arguments)
+
+    monkeypatch.setattr(Channel, "_queue_bind", bind_slowly)
+
+    def declare() -> None:
+        with connect(tmp_path) as connection, connection.SimpleQueue(name):
+            pass
+
+    first = threading.Thread(target=declare)
+    first.start()
+    assert is_binding.wait(10)
+    with connect(tmp_path) as connection, connection.SimpleQueue(name) as queue:
+        queue.put("sent while another thread binds the queue")
+        assert queue.get(block=True, timeout=5).payload.startswith("sent while")
+    first.join()
+
+
 def test_a_damaged_message_is_passed_over(tmp_path: Path, name: str) -> None:
     with connect(tmp_path) as connection, connection.SimpleQueue(name) as queue:
         (tmp_path / f"0000_damaged.{name}.msg").write_text("")

@@ -156,6 +156,21 @@ def test_signing_out_needs_a_post_with_a_token() -> None:
     assert client.get("/").status_code == 200
 
 
+def test_a_request_with_an_outlived_session_leaves_a_new_one_alone(client: Client) -> None:
+    """What the page before had under way when its rater signed in again."""
+    client.get(invite(Role.RATER))
+    name = settings.SESSION_COOKIE_NAME
+    late = Client()
+    late.cookies[name] = client.cookies[name].value
+    client.get(invite(Role.RATER))
+    response = late.get("/rate/")
+    assert response.status_code == 302
+    assert name not in response.cookies
+    assert "Cookie" in response["Vary"]
+    assert client.get("/rate/").status_code == 200
+    assert client.post("/sign-out").cookies[name]["max-age"] == 0
+
+
 def test_the_rating_page_is_for_raters() -> None:
     assert Client().get("/rate/")["Location"] == "/sign-in?next=/rate/"
     assert signed_in(Role.RATER).get("/rate/").status_code == 200
