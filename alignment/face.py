@@ -15,8 +15,8 @@ from trl.trainer.utils import FusedCausalLMOutput
 
 from alignment.errors import AlignmentError
 from alignment.flat import FlatRows, FlatVocabulary
+from generator.lm.core import Core
 from generator.lm.patterns import shift_right
-from generator.lm.starter import Core
 
 IGNORED_LABEL = -100
 IMPOSSIBLE = -1e4

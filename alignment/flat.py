@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from alignment.errors import AlignmentError
+from generator.lm.core import Core
 from generator.lm.patterns import DelayPattern
-from generator.lm.starter import Core
 from generator.lm.timing import N_TIME_BINS, bins_to_seconds, seconds_to_bins
 
 N_STRUCTURAL = 4

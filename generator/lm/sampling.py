@@ -13,8 +13,8 @@ from torch import Tensor
 
 from generator.errors import GeneratorError, RequestError
 from generator.lm.attention import fused_projections
+from generator.lm.core import Core, head_weights
 from generator.lm.patterns import DelayPattern
-from generator.lm.starter import Core, head_weights
 
 StepCallback = Callable[[int, int], None]
 

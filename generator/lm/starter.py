@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -37,38 +37,6 @@ class Condition:
     """Added to every step's input, [B, 1, D]."""
     modulations: tuple[Tensor, ...]
     """Scales and shifts of each layer, [B, 1, 4 D]."""
-
-
-class Core(Protocol):
-    """A language model over codes, whatever its family."""
-
-    n_codebooks: int
-    codebook_size: int
-    width: int
-    delays: tuple[int, ...]
-    frame_rate_hz: int
-    text_vocabulary_size: int
-    text_length: int
-    lm_heads: nn.ModuleList
-    layers: nn.ModuleList
-
-    def condition(self, text: Tensor, text_mask: Tensor, seconds: Tensor) -> Condition:
-        """Returns the condition of text [B, L], its mask [B, L] and seconds [B, 2]."""
-        ...
-
-    def empty_text(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """Returns the text [B, L] and mask [B, L] of an empty prompt."""
-        ...
-
-    def new_cache(self, batch_size: int, n_steps: int) -> KeyValueCache:
-        """Returns an empty cache for n_steps steps."""
-        ...
-
-    def trunk(
-        self, steps: Tensor, condition: Condition, cache: KeyValueCache | None = None
-    ) -> Tensor:
-        """Returns hidden states [B, S, D] of input rows [B, S, K]; row s predicts step s."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -271,13 +239,3 @@ class StarterCore(nn.Module):
         if cache is not None:
             cache.advance(n_steps)
         return self.final_norm(x)
-
-
-def head_weights(core: Core) -> Tensor:
-    """Returns the weights of all heads [K * V, D], codebook by codebook."""
-    return torch.cat([head.weight for head in cast(Iterable[nn.Linear], core.lm_heads)])
-
-
-def all_logits(core: Core, hidden: Tensor) -> Tensor:
-    """Returns logits [B, S, K, V] of hidden states [B, S, D]."""
-    return torch.stack([head(hidden) for head in core.lm_heads], dim=2)

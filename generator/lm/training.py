@@ -17,8 +17,9 @@ from generator.checkpoints import save_core
 from generator.errors import CheckpointError, GeneratorError
 from generator.files import read_json, read_tensors, write_json, write_tensors
 from generator.lm.batches import Batch, TokenisedClips, draw_batch, full_batch
+from generator.lm.core import all_logits
 from generator.lm.patterns import DelayPattern, shift_right
-from generator.lm.starter import StarterCore, all_logits
+from generator.lm.starter import StarterCore
 
 logger = logging.getLogger(__name__)
 

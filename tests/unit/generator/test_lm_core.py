@@ -7,8 +7,9 @@ import torch
 
 from generator.errors import RequestError
 from generator.lm.attention import band_mask, explicit_attention, fused_projections
+from generator.lm.core import all_logits
 from generator.lm.patterns import DelayPattern, shift_right
-from generator.lm.starter import StarterConfig, StarterCore, all_logits
+from generator.lm.starter import StarterConfig, StarterCore
 from generator.lm.timing import (
     bins_to_seconds,
     n_remaining_bins,

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from generator.errors import GeneratorError, RequestError
+from generator.lm.core import all_logits
 from generator.lm.patterns import DelayPattern
 from generator.lm.sampling import (
     SamplingSettings,
@@ -16,7 +17,7 @@ from generator.lm.sampling import (
     sample_codes,
     truncate,
 )
-from generator.lm.starter import StarterCore, all_logits
+from generator.lm.starter import StarterCore
 from generator.text.header import encode_header
 from tests.tiny import tiny_core
 

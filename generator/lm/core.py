@@ -1,0 +1,54 @@
+"""What every language model over codes offers, so that attention, sampler and face know no family."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from generator.lm.attention import KeyValueCache
+
+
+class Core(Protocol):
+    """A language model over codes, whatever its family.
+
+    What `condition` returns is the family's own; `trunk` takes it back.
+    """
+
+    n_codebooks: int
+    codebook_size: int
+    width: int
+    delays: tuple[int, ...]
+    frame_rate_hz: int
+    text_vocabulary_size: int
+    text_length: int
+    lm_heads: nn.ModuleList
+    layers: nn.ModuleList
+
+    def condition(self, text: Tensor, text_mask: Tensor, seconds: Tensor) -> Any:
+        """Returns the condition of text [B, L], its mask [B, L] and seconds [B, 2]."""
+        ...
+
+    def empty_text(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Returns the text [B, L] and mask [B, L] of an empty prompt."""
+        ...
+
+    def new_cache(self, batch_size: int, n_steps: int) -> KeyValueCache:
+        """Returns an empty cache for n_steps steps."""
+        ...
+
+    def trunk(self, steps: Tensor, condition: Any, cache: KeyValueCache | None = None) -> Tensor:
+        """Returns hidden states [B, S, D] of input rows [B, S, K]; row s predicts step s."""
+        ...
+
+
+def head_weights(core: Core) -> Tensor:
+    """Returns the weights of all heads [K * V, D], codebook by codebook."""
+    return torch.cat([head.weight for head in cast(Iterable[nn.Linear], core.lm_heads)])
+
+
+def all_logits(core: Core, hidden: Tensor) -> Tensor:
+    """Returns logits [B, S, K, V] of hidden states [B, S, D]."""
+    return torch.stack([head(hidden) for head in core.lm_heads], dim=2)
