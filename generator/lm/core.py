@@ -1,4 +1,4 @@
-"""What every language model over codes offers, so that attention, sampler and face know no family."""
+"""What every language model over codes offers; attention, sampler and face know no family."""
 
 from __future__ import annotations
 
