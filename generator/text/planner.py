@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from generator.corpus.attributes import FRAME_RATE_HZ, FRAMES_PER_BEAT_OF_TEMPO
 from generator.errors import CheckpointError
 from generator.files import load_weights, read_json, write_json, write_tensors
+from generator.text.beats import TEMPO_OF_FRAMES, find_bpm, frames_of_bpm
 from generator.text.header import (
     EMPTY_HEADER,
     HEADER_VOCABULARY,
@@ -22,16 +22,10 @@ from generator.text.header import (
 )
 from generator.text.vocabulary import (
     STOP_WORDS,
-    find_bpm,
     gram_buckets,
     phrases,
     split_words,
 )
-
-FRAMES_PER_MINUTE = 60 * FRAME_RATE_HZ
-TEMPO_OF_FRAMES = {
-    frames: tempo for tempo, choices in FRAMES_PER_BEAT_OF_TEMPO.items() for frames in choices
-}
 
 
 @dataclass(frozen=True)
@@ -60,12 +54,6 @@ class PlannerConfig:
             raise ValueError(
                 f"n_buckets and width are at least 1, got {self.n_buckets} and {self.width}"
             )
-
-
-def frames_of_bpm(bpm: int) -> int:
-    """Returns the frames per beat whose tempo is nearest in ratio to beats per minute."""
-    wanted = FRAMES_PER_MINUTE / max(bpm, 1)
-    return min(TEMPO_OF_FRAMES, key=lambda frames: max(frames / wanted, wanted / frames))
 
 
 class Planner(nn.Module):

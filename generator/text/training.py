@@ -14,10 +14,11 @@ import torch.nn.functional as F
 
 from generator.corpus.attributes import draw_attributes
 from generator.corpus.captions import ADJECTIVES, SUPPLEMENTS, write_caption
+from generator.text.beats import find_bpm
 from generator.text.header import HEADER_VOCABULARY, SlotValue, encode_header
 from generator.text.planner import Planner, PlannerConfig
 from generator.text.synonyms import FILLERS, SYNONYMS
-from generator.text.vocabulary import find_bpm, phrases, split_words
+from generator.text.vocabulary import phrases, split_words
 
 logger = logging.getLogger(__name__)
 

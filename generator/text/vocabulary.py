@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+(?:\.\d+)?|[^\w\s]", re.UNICODE)
-BPM = re.compile(r"(\d{2,3})(?:\.\d+)?\s*-?\s*(?:bpm\b|beats\s+(?:per|a)\s+minute)", re.IGNORECASE)
 PUNCTUATION = frozenset(".,;:!?'\"()[]{}-–—/\\&+*#@%^_=<>|~`’‘“”…$")
 GRAM_LENGTHS = (3, 4, 5)
 
@@ -32,12 +31,6 @@ def split_words(prompt: str) -> list[str]:
     decomposed = unicodedata.normalize("NFKD", prompt).lower()
     text = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     return [word for word in WORD.findall(text) if word not in PUNCTUATION]
-
-
-def find_bpm(prompt: str) -> int | None:
-    """Returns the beats per minute a prompt names, None where it names none."""
-    found = BPM.search(unicodedata.normalize("NFKC", prompt))
-    return int(found.group(1)) if found else None
 
 
 def phrases(words: Sequence[str]) -> list[str]:

@@ -8,8 +8,9 @@ import pytest
 
 from generator.errors import CheckpointError
 from generator.files import read_json, write_json
+from generator.text.beats import frames_of_bpm
 from generator.text.header import EMPTY_HEADER
-from generator.text.planner import Planner, frames_of_bpm, load_planner, save_planner
+from generator.text.planner import Planner, load_planner, save_planner
 from generator.text.training import (
     Example,
     held_out_examples,

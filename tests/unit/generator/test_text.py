@@ -8,6 +8,7 @@ import pytest
 
 from generator.corpus.attributes import Attributes
 from generator.errors import RequestError
+from generator.text.beats import find_bpm
 from generator.text.header import (
     EMPTY_HEADER,
     HEADER_VOCABULARY,
@@ -16,7 +17,7 @@ from generator.text.header import (
     decode_header,
     encode_header,
 )
-from generator.text.vocabulary import find_bpm, gram_buckets, phrases, split_words
+from generator.text.vocabulary import gram_buckets, phrases, split_words
 
 ATTRIBUTES = Attributes(
     style="waltz",
