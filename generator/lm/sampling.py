@@ -14,7 +14,7 @@ from torch import Tensor
 from generator.errors import GeneratorError, RequestError
 from generator.lm.attention import fused_projections
 from generator.lm.core import Core, head_weights
-from generator.lm.patterns import DelayPattern
+from generator.lm.patterns import DelayPattern, shift_right
 
 StepCallback = Callable[[int, int], None]
 
@@ -98,6 +98,37 @@ def guided_logits(logits: Tensor, guidance: float) -> Tensor:
     return empty + guidance * (conditional - empty)
 
 
+def begun_grid(pattern: DelayPattern, prefix: Tensor, n_frames: int) -> tuple[Tensor, Tensor]:
+    """Returns the grid [B, S, K] of codes that begin with prefix [B, K, P], and its known places.
+
+    The known places are bool [S, K]; all others hold holes.
+    """
+    batch, n_codebooks, n_known = prefix.shape
+    codes = prefix.new_full((batch, n_codebooks, n_frames), pattern.hole)
+    codes[:, :, :n_known] = prefix
+    is_known = (torch.arange(n_frames, device=prefix.device) < n_known).long()
+    known = pattern.build(is_known.expand(1, n_codebooks, n_frames))[0] == 1
+    return pattern.build(codes), known
+
+
+def check_prefix(core: Core, prefix: Tensor, batch: int, n_frames: int) -> None:
+    """Raises RequestError unless the prefix holds codes of the core, shorter than the clip."""
+    allowed = f"[{batch}, {core.n_codebooks}, 0 to {n_frames - 1}]"
+    if (
+        prefix.ndim != 3
+        or prefix.shape[:2] != (batch, core.n_codebooks)
+        or prefix.shape[2] >= n_frames
+    ):
+        raise RequestError(f"expected a prefix of shape {allowed}, got {tuple(prefix.shape)}")
+    if prefix.is_floating_point():
+        raise RequestError(f"expected a prefix of whole numbers, got {prefix.dtype}")
+    if prefix.numel() and not 0 <= int(prefix.min()) <= int(prefix.max()) < core.codebook_size:
+        raise RequestError(
+            f"expected codes 0 to {core.codebook_size - 1} in the prefix, "
+            f"got {int(prefix.min())} to {int(prefix.max())}"
+        )
+
+
 @torch.inference_mode()
 def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
     core: Core,
@@ -108,11 +139,13 @@ def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
     seeds: Sequence[int],
     *,
     text_mask: Tensor | None = None,
+    prefix: Tensor | None = None,
     on_step: StepCallback | None = None,
 ) -> Tensor:
     """Returns codes [B, K, T] drawn for text [B, L] and seconds [B, 2], one seed a clip.
 
     Equal tokens for equal seeds do not depend on the batch, but for the rounding of floats.
+    prefix: codes [B, K, P] that the clips begin with; they are kept, and sampling goes on after.
     """
     if n_frames < 1:
         raise RequestError(f"n_frames is at least 1, got {n_frames}")
@@ -125,20 +158,27 @@ def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
     copies = 2 if guided else 1
     if text_mask is None:
         text_mask = torch.ones_like(text)
+    if prefix is None:
+        prefix = torch.zeros((batch, core.n_codebooks, 0), dtype=torch.long, device=text.device)
+    check_prefix(core, prefix, batch, n_frames)
     if guided:
         empty, empty_mask = core.empty_text(batch)
         text, text_mask = torch.cat([text, empty]), torch.cat([text_mask, empty_mask])
         seconds = torch.cat([seconds, seconds])
 
-    grid = torch.full((batch, n_steps, core.n_codebooks), pattern.hole, device=text.device)
-    present = pattern.present(n_frames)
+    grid, known = begun_grid(pattern, prefix.long(), n_frames)
+    wanted = pattern.present(n_frames).to(text.device) & ~known  # [S, K]
+    first = int(wanted.any(dim=1).long().argmax())
     uniform = uniform_streams(seeds, n_steps, core.n_codebooks).to(text.device)
     heads = head_weights(core)
     condition = core.condition(text, text_mask, seconds)
     cache = core.new_cache(copies * batch, n_steps)
-    row = torch.full_like(grid[:, :1], pattern.hole)  # [B, 1, K]
+    rows = shift_right(grid, pattern.hole)
+    row = rows[:, first : first + 1]  # [B, 1, K]
     with fused_projections(core):  # type: ignore[arg-type]
-        for step in range(n_steps):
+        if first:
+            core.trunk(rows[:, :first].repeat(copies, 1, 1), condition, cache)
+        for step in range(first, n_steps):
             hidden = core.trunk(row.repeat(copies, 1, 1), condition, cache)
             logits = F.linear(hidden[:, 0], heads).float()
             logits = logits.view(copies * batch, core.n_codebooks, core.codebook_size)
@@ -147,7 +187,7 @@ def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
             if not math.isfinite(float(logits.sum())):
                 raise GeneratorError(f"logits are not finite at step {step} of {n_steps}")
             tokens = draw(truncate(logits, settings), uniform[step])  # [B, K]
-            grid[:, step] = torch.where(present[step].to(tokens.device), tokens, pattern.hole)
+            grid[:, step] = torch.where(wanted[step], tokens, grid[:, step])
             row = grid[:, step : step + 1]
             if on_step is not None:
                 on_step(step + 1, n_steps)

@@ -180,3 +180,59 @@ def test_seeds_and_frames_must_fit(core: StarterCore) -> None:
         sample_codes(core, text, seconds(1), 10, PLAIN, [0, 1])
     with pytest.raises(RequestError, match="n_frames is at least 1, got 0"):
         sample_codes(core, text, seconds(1), 0, PLAIN, [0])
+
+
+def test_a_prefix_is_kept_and_greedy_sampling_goes_on_as_if_it_had_drawn_it(
+    core: StarterCore,
+) -> None:
+    text = torch.tensor([SLOW_PIANO, FAST_ORGAN])
+    settings = SamplingSettings(guidance=2.0, top_k=1)
+    whole = sample_codes(core, text, seconds(2), 25, settings, [0, 1])
+    for n_known in (1, 9, 24):
+        again = sample_codes(
+            core, text, seconds(2), 25, settings, [5, 6], prefix=whole[:, :, :n_known]
+        )
+        assert torch.equal(again, whole)
+
+
+def test_another_prefix_is_kept_bit_by_bit_and_changes_what_follows(core: StarterCore) -> None:
+    text = torch.tensor([SLOW_PIANO])
+    prefix = torch.randint(0, 512, (1, 2, 10), generator=torch.Generator().manual_seed(1))
+    alone = sample_codes(core, text, seconds(1), 25, PLAIN, [3])
+    led = sample_codes(core, text, seconds(1), 25, PLAIN, [3], prefix=prefix)
+    assert torch.equal(led[:, :, :10], prefix)
+    assert not torch.equal(led[:, :, 10:], alone[:, :, 10:])
+
+
+def test_only_the_steps_after_the_prefix_are_taken(core: StarterCore) -> None:
+    taken: list[tuple[int, int]] = []
+    sample_codes(
+        core,
+        torch.tensor([SLOW_PIANO]),
+        seconds(1),
+        25,
+        PLAIN,
+        [3],
+        prefix=torch.zeros(1, 2, 10, dtype=torch.long),
+        on_step=lambda step, n_steps: taken.append((step, n_steps)),
+    )
+    assert taken == [(step, 26) for step in range(11, 27)]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "message"),
+    [
+        (torch.zeros(1, 2, 10, dtype=torch.long), r"\[1, 2, 0 to 9\], got \(1, 2, 10\)"),
+        (torch.zeros(1, 3, 5, dtype=torch.long), r"got \(1, 3, 5\)"),
+        (torch.zeros(2, 2, 5, dtype=torch.long), r"got \(2, 2, 5\)"),
+        (torch.zeros(2, 5, dtype=torch.long), r"got \(2, 5\)"),
+        (torch.zeros(1, 2, 5), "whole numbers, got torch.float32"),
+        (torch.full((1, 2, 5), 512), "expected codes 0 to 511 in the prefix, got 512 to 512"),
+        (torch.full((1, 2, 5), -1), "got -1 to -1"),
+    ],
+)
+def test_a_prefix_that_does_not_fit_is_refused(
+    core: StarterCore, prefix: torch.Tensor, message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        sample_codes(core, torch.tensor([SLOW_PIANO]), seconds(1), 10, PLAIN, [0], prefix=prefix)
