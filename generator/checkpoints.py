@@ -70,6 +70,8 @@ def load_core(folder: Path) -> StarterCore:
     try:
         for name in ("delays", "empty_header"):
             stored[name] = tuple(stored[name])
+        for name in ("beat_ids", "bar_ids"):
+            stored[name] = tuple((i, value) for i, value in stored.get(name, ()))
         core = StarterCore(StarterConfig(**stored))
     except (TypeError, KeyError, ValueError) as exc:
         raise CheckpointError(f"{path} does not describe a starter core: {exc}") from exc

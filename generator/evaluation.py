@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import log2, sqrt
+from math import sqrt
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -70,7 +70,7 @@ class ControlReport:
     n: int
     separations: dict[str, Separation | None]
     tempo_class: Estimate | None
-    beat_up_to_octave: Estimate | None
+    beat: Estimate | None
     in_scale: Estimate
     silent: Estimate
     clipped: Estimate
@@ -127,7 +127,7 @@ def control_report(
     }
     classes = [float(tempo_class(m.frames_per_beat) == a["tempo"]) for a, m in rows if "tempo" in a]
     beats = [
-        float(log2(m.frames_per_beat / a["frames_per_beat"]) in (-1.0, 0.0, 1.0))
+        float(m.frames_per_beat == a["frames_per_beat"])
         for a, m in rows
         if "frames_per_beat" in a
     ]
@@ -136,7 +136,7 @@ def control_report(
         n=len(measures),
         separations=separations,
         tempo_class=Estimate.of(classes) if classes else None,
-        beat_up_to_octave=Estimate.of(beats) if beats else None,
+        beat=Estimate.of(beats) if beats else None,
         in_scale=Estimate.of([m.in_scale_share for m in measures]),
         silent=Estimate.of([m.silent_share for m in measures]),
         clipped=Estimate.of([m.clipped_share for m in measures]),

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -18,13 +17,6 @@ CHROMA_N_FFT, CHROMA_HOP = 8192, 1024
 LOWEST_CHROMA_HZ, HIGHEST_CHROMA_HZ = 120.0, 1600.0
 IN_TUNE_SEMITONES = 0.3
 KICK_N_FFT, KICK_BINS = 2048, slice(2, 8)  # 16 to 62 Hz at 16 kHz: below the lowest bass note
-CHANGE_N_FFT, CHANGE_HOP = 4096, 640
-LOWEST_BASS_HZ, HIGHEST_BASS_HZ = 60.0, 140.0
-CHANGE_LAGS = (10, 15, 20, 25)
-# Slow and fast beats are an octave apart and sound alike in their onsets; the bass, which moves
-# with the bar, tells four in five of them apart at this value.
-SLOW_BASS_CHANGE = 0.31
-OCTAVES = MappingProxyType({10: (20, 10), 20: (20, 10), 12: (24, 12), 24: (24, 12)})
 LEVEL_STEP_S = 0.1
 SILENT_RMS = 0.01
 CLIPPED_LEVEL = 0.999
@@ -91,26 +83,7 @@ def _smooth(values: NDArray[np.float32], width: int) -> NDArray[np.float64]:
     return np.convolve(values, np.ones(width) / width, "same")
 
 
-def _pitch_classes(
-    spectrum: NDArray[np.float32], bins_hz: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Returns magnitudes [n_bins, steps] summed by pitch class, [12, steps]."""
-    classes = np.round(12 * np.log2(bins_hz / 440) + 69).astype(int) % 12
-    return np.stack([spectrum[classes == k].sum(axis=0) for k in range(12)]).astype(np.float64)
-
-
-def bass_change(waveform: torch.Tensor, sample_rate_hz: int) -> float:
-    """Returns how much the bass's pitch classes change within a second, 0 to 1."""
-    spectrum = _magnitudes(waveform, CHANGE_N_FFT, CHANGE_HOP)
-    bins_hz = np.linspace(0, sample_rate_hz / 2, CHANGE_N_FFT // 2 + 1)
-    inside = (bins_hz > LOWEST_BASS_HZ) & (bins_hz < HIGHEST_BASS_HZ)
-    bass = _pitch_classes(spectrum[inside], bins_hz[inside])
-    bass = bass / (np.linalg.norm(bass, axis=0) + 1e-6)
-    lags = [lag for lag in CHANGE_LAGS if lag < bass.shape[1]]
-    return float(np.mean([(1 - (bass[:, :-k] * bass[:, k:]).sum(axis=0)).mean() for k in lags]))
-
-
-def _beat(flux: NDArray[np.float32], change: float) -> int:
+def _beat(flux: NDArray[np.float32]) -> int:
     """Returns the frames per beat whose multiples the onsets repeat at most clearly."""
     centred = flux - _smooth(flux, 101)
     n = len(centred)
@@ -123,9 +96,7 @@ def _beat(flux: NDArray[np.float32], change: float) -> int:
         lags = [(k, k * period) for k in (1, 2, 3, 4) if k * period < 0.8 * n]
         return float(sum(correlation[lag - 1 : lag + 2].max() / k**0.5 for k, lag in lags))
 
-    best = max(FRAMES_PER_BEAT, key=clarity)
-    slow, fast = OCTAVES.get(best, (best, best))
-    return slow if change < SLOW_BASS_CHANGE else fast
+    return max(FRAMES_PER_BEAT, key=clarity)
 
 
 def _onsets_per_s(flux: NDArray[np.float32], duration_s: float) -> float:
@@ -194,7 +165,7 @@ def measure_clip(waveform: NDArray[np.float32], sample_rate_hz: int) -> ClipMeas
     level = np.sqrt((steps.astype(np.float64) ** 2).mean(axis=1))
     sounding = np.nonzero(level > SILENT_RMS)[0]
     return ClipMeasures(
-        frames_per_beat=_beat(flux, bass_change(samples, sample_rate_hz)),
+        frames_per_beat=_beat(flux),
         onsets_per_s=_onsets_per_s(flux, duration_s),
         centroid_hz=float(centroids.mean()) if loud.any() else 0.0,
         major_score=_profile_fit(chroma, MAJOR_PROFILE) - _profile_fit(chroma, MINOR_PROFILE),

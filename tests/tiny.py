@@ -11,10 +11,13 @@ from torch import nn
 from generator.checkpoints import save_core, write_card
 from generator.codec.model import Codec, CodecConfig, save_codec
 from generator.lm.starter import StarterConfig, StarterCore
+from generator.text.header import BAR_IDS, BEAT_IDS
 from generator.text.planner import Planner, PlannerConfig, save_planner
 from generator.text.vocabulary import phrases, split_words
 
-TINY_CORE = StarterConfig(width=32, n_layers=2, n_heads=2)
+TINY_CORE = StarterConfig(
+    width=32, n_layers=2, n_heads=2, beat_ids=BEAT_IDS, bar_ids=BAR_IDS, hears_melody=True
+)
 TINY_CODEC = CodecConfig(latent_width=16, width=16, frame_width=16, n_decoder_blocks=1)
 TINY_PROMPTS = (
     "a slow ballad on piano in a minor key",

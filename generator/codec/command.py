@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from generator.audio import to_float32
 from generator.codec.model import Codec, CodecConfig, load_codec
 from generator.codec.training import CodecTrainingConfig, train_codec, training_windows
-from generator.corpus.storage import load_corpus, write_tokens
+from generator.corpus.rendering import SAMPLE_RATE_HZ
+from generator.corpus.storage import Corpus, load_corpus, write_tokens
+from generator.melody import melody_ids
 
 # The corpus is coded in pieces of this length; a clip's codes hardly depend on its neighbours.
 FRAMES_PER_PIECE = 1000
@@ -47,13 +49,24 @@ def tokenise_corpus(codec: Codec, audio: NDArray[np.int16]) -> NDArray[np.int16]
     return np.concatenate(pieces, axis=1)
 
 
+def corpus_melody(corpus: Corpus, frame_rate_hz: int) -> NDArray[np.int8]:
+    """Returns the melody ids [total_T] of all clips of a corpus."""
+    return np.concatenate(
+        [
+            melody_ids(torch.from_numpy(corpus.waveform(clip)), SAMPLE_RATE_HZ, frame_rate_hz)
+            for clip in corpus
+        ]
+    )
+
+
 def run_tokenising(parsed: argparse.Namespace) -> None:
     """Writes the codes of a corpus beside where each clip's lie."""
     torch.set_num_threads(1)
     corpus = load_corpus(parsed.corpus)
     codec = load_codec(parsed.codec)
     codes = tokenise_corpus(codec, corpus.audio)
-    write_tokens(parsed.folder, codes, corpus.clips)
+    melody = corpus_melody(corpus, codec.config.frame_rate_hz)
+    write_tokens(parsed.folder, codes, corpus.clips, melody)
     used = [len(np.unique(row)) for row in codes]
     log.info("codes written: %s, entries used per codebook %s", codes.shape, used)
 

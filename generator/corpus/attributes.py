@@ -20,12 +20,11 @@ TONES = ("bright", "neutral", "mellow")
 DENSITIES = ("sparse", "dense")
 DRUMS = ("none", "soft", "driving")
 ROOTS = (57, 60, 62)
-FRAMES_PER_BEAT = (24, 20, 18, 16, 14, 12, 10)
+# No beat is twice another, so that a beat is told from its half and its double by its length.
+FRAMES_PER_BEAT = (26, 22, 18, 16, 14, 12, 10)
 FRAMES_PER_BEAT_OF_TEMPO: Mapping[str, tuple[int, ...]] = MappingProxyType(
-    {"slow": (24, 20), "medium": (18, 16, 14), "fast": (12, 10)}
+    {"slow": (26, 22), "medium": (18, 16, 14), "fast": (12, 10)}
 )
-# A swung off-beat falls on two thirds of a beat, which must be a whole frame.
-SWING_FRAMES_PER_BEAT: Mapping[str, int] = MappingProxyType({"slow": 24, "medium": 18, "fast": 12})
 
 # General MIDI programs (from 0) of the lead instruments.
 LEAD_PROGRAMS: Mapping[str, int] = MappingProxyType(
@@ -155,11 +154,6 @@ class Attributes:
             self.frames_per_beat,
             FRAMES_PER_BEAT_OF_TEMPO[self.tempo],
         )
-        if self.swing and self.frames_per_beat % 6:
-            allowed = sorted(SWING_FRAMES_PER_BEAT.values())
-            raise RequestError(
-                f"swing needs frames_per_beat from {allowed}, got {self.frames_per_beat}"
-            )
 
     @property
     def beats_per_minute(self) -> int:
@@ -181,10 +175,6 @@ def draw_attributes(rng: random.Random) -> Attributes:
     name = rng.choice(STYLE_NAMES)
     style = STYLES[name]
     tempo = rng.choice(TEMPOS if rng.random() < FREE_TEMPO_SHARE else style.tempos)
-    if style.swing:
-        frames_per_beat = SWING_FRAMES_PER_BEAT[tempo]
-    else:
-        frames_per_beat = rng.choice(FRAMES_PER_BEAT_OF_TEMPO[tempo])
     return Attributes(
         style=name,
         tempo=tempo,
@@ -193,7 +183,7 @@ def draw_attributes(rng: random.Random) -> Attributes:
         tone=rng.choice(TONES),
         density=rng.choice(DENSITIES),
         drums=rng.choice(DRUMS if rng.random() < FREE_DRUMS_SHARE else style.drums),
-        frames_per_beat=frames_per_beat,
+        frames_per_beat=rng.choice(FRAMES_PER_BEAT_OF_TEMPO[tempo]),
         root=rng.choice(ROOTS),
         swing=style.swing,
     )

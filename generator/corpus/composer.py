@@ -88,7 +88,10 @@ class _Grid:
         return -(-self.last_chord // bar)
 
     def frame(self, bar: int, beat: float) -> int:
-        """Returns the frame of a beat; an off-beat that swings falls on two thirds."""
+        """Returns the frame of a beat; an off-beat that swings falls on two thirds.
+
+        What is no whole frame moves to the nearest, 20 ms at most.
+        """
         whole = int(beat)
         part = beat - whole
         if self.swing and part == 0.5:

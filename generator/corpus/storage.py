@@ -17,7 +17,7 @@ from generator.errors import GeneratorError
 from generator.files import write_atomically
 
 AUDIO_FILE, CLIPS_FILE = "audio.npy", "clips.json"
-CODES_FILE, TOKENS_FILE = "codes.npy", "tokens.json"
+CODES_FILE, TOKENS_FILE, MELODY_FILE = "codes.npy", "tokens.json", "melody.npy"
 
 
 @dataclass(frozen=True)
@@ -125,13 +125,25 @@ class TokenClip:
     duration_s: float
 
 
-def write_tokens(folder: Path, codes: NDArray[np.int16], clips: Sequence[CorpusClip]) -> None:
-    """Writes codes [K, total_T] and where each clip's frames lie; the clips' order is kept."""
+def write_tokens(
+    folder: Path,
+    codes: NDArray[np.int16],
+    clips: Sequence[CorpusClip],
+    melody: NDArray[np.int8] | None = None,
+) -> None:
+    """Writes codes [K, total_T] and where each clip's frames lie; the clips' order is kept.
+
+    melody: ids of generator.melody for the same frames, [total_T].
+    """
     total = sum(round(clip.duration_s * FRAME_RATE_HZ) for clip in clips)
     if codes.shape[1] != total:
         raise GeneratorError(f"expected {total} frames of codes, got shape {codes.shape}")
+    if melody is not None and melody.shape != (total,):
+        raise GeneratorError(f"expected {total} frames of melody, got shape {melody.shape}")
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / CODES_FILE, codes)
+    if melody is not None:
+        np.save(folder / MELODY_FILE, melody)
     rows, start = [], 0
     for clip in clips:
         fields = clip.to_json()
@@ -167,3 +179,9 @@ def load_tokens(folder: Path) -> tuple[NDArray[np.int16], tuple[TokenClip, ...]]
         for row in rows
     )
     return codes, clips
+
+
+def load_melody(folder: Path) -> NDArray[np.int8] | None:
+    """Returns the melody ids [total_T] of a tokenised corpus, None where it has none."""
+    path = folder / MELODY_FILE
+    return np.load(path) if path.is_file() else None

@@ -9,10 +9,11 @@ import torch
 
 from generator.checkpoints import load_core
 from generator.codec.model import Codec, load_codec
-from generator.corpus.storage import load_tokens
+from generator.corpus.storage import load_melody, load_tokens
 from generator.lm.batches import joined, tokenised_clips
 from generator.lm.starter import StarterConfig, StarterCore
 from generator.lm.training import Trainer, TrainingConfig
+from generator.text.header import BAR_IDS, BEAT_IDS
 
 SILENCE_FRAMES = 50
 
@@ -61,11 +62,19 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.init is not None:
         core = load_core(arguments.init)
     else:
-        core = StarterCore(StarterConfig(width=arguments.width, n_layers=arguments.layers))
+        core = StarterCore(
+            StarterConfig(
+                width=arguments.width,
+                n_layers=arguments.layers,
+                beat_ids=BEAT_IDS,
+                bar_ids=BAR_IDS,
+                hears_melody=True,
+            )
+        )
     silence = silence_codes(load_codec(arguments.codec))
     clips = joined(
         [
-            tokenised_clips(*load_tokens(folder), silence, core.n_codebooks)
+            tokenised_clips(*load_tokens(folder), silence, core.n_codebooks, load_melody(folder))
             for folder in arguments.tokens
         ]
     )

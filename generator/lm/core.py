@@ -27,8 +27,10 @@ class Core(Protocol):
     lm_heads: nn.ModuleList
     layers: nn.ModuleList
 
-    def condition(self, text: Tensor, text_mask: Tensor, seconds: Tensor) -> Any:
-        """Returns the condition of text [B, L], its mask [B, L] and seconds [B, 2]."""
+    def condition(
+        self, text: Tensor, text_mask: Tensor, seconds: Tensor, melody: Tensor | None = None
+    ) -> Any:
+        """Returns the condition of text [B, L], its mask [B, L], seconds [B, 2], melody [B, T]."""
         ...
 
     def empty_text(self, batch_size: int) -> tuple[Tensor, Tensor]:

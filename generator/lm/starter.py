@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from generator.errors import RequestError
 from generator.lm.attention import KeyValueCache, SelfAttention, first_std, rotary_table
+from generator.lm.metre import IdValues, MetreEmbedding
 from generator.lm.timing import (
     LONGEST_SECONDS,
     fourier_features,
@@ -21,6 +22,7 @@ from generator.lm.timing import (
     quantise_seconds,
     remaining_bins,
 )
+from generator.melody import N_MELODY_IDS, NOT_TOLD
 from generator.text.header import EMPTY_HEADER, HEADER_VOCABULARY
 
 N_OCTAVES = 12
@@ -29,7 +31,7 @@ N_POSITIONS = 2048
 
 @dataclass(frozen=True)
 class Condition:
-    """What a core knows about text and timing before the first step, one row a clip."""
+    """What a core knows about text, timing and melody before the first step, one row a clip."""
 
     seconds: Tensor
     """Start and total, quantised, [B, 2]."""
@@ -37,6 +39,10 @@ class Condition:
     """Added to every step's input, [B, 1, D]."""
     modulations: tuple[Tensor, ...]
     """Scales and shifts of each layer, [B, 1, 4 D]."""
+    metre: Tensor | None = None
+    """Frames per beat and beats per bar, 0 where open, [B, 2]."""
+    melody: Tensor | None = None
+    """The pitch class that leads at each frame, [B, T], or none is told."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,11 @@ class StarterConfig:
     """Longer clips are told this length: none longer was trained on."""
     text_vocabulary_size: int = HEADER_VOCABULARY.size
     empty_header: tuple[int, ...] = EMPTY_HEADER
+    beat_ids: IdValues = ()
+    """Header ids that tell frames per beat; none, and the core is not told the metre."""
+    bar_ids: IdValues = ()
+    """Header ids that tell beats per bar."""
+    hears_melody: bool = False
 
     def __post_init__(self) -> None:
         if self.width % (2 * self.n_heads):
@@ -71,6 +82,12 @@ class StarterConfig:
             raise ValueError(
                 f"header ids are below {self.text_vocabulary_size}, got {self.empty_header}"
             )
+        for text_id, value in (*self.beat_ids, *self.bar_ids):
+            if not (0 <= text_id < self.text_vocabulary_size and value > 0):
+                raise ValueError(
+                    f"metre ids are 0 to {self.text_vocabulary_size - 1} and tell at least 1, "
+                    f"got {text_id}: {value}"
+                )
 
 
 def random_embedding(n_ids: int, width: int, std: float) -> nn.Embedding:
@@ -151,6 +168,14 @@ class StarterCore(nn.Module):
         self.text_embedding = random_embedding(
             config.text_vocabulary_size, width, std=0.7 / math.sqrt(self.text_length)
         )
+        self.metre = (
+            MetreEmbedding(width, config.text_vocabulary_size, config.beat_ids, config.bar_ids)
+            if config.beat_ids
+            else None
+        )
+        self.melody_embedding = (
+            random_embedding(N_MELODY_IDS, width, std=0.05) if config.hears_melody else None
+        )
         self.seconds_projection = nn.Linear(4 * N_OCTAVES, width)
         self.condition_in = nn.Linear(width, 2 * width)
         self.condition_out = nn.Linear(2 * width, width)
@@ -163,8 +188,13 @@ class StarterCore(nn.Module):
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
 
-    def condition(self, text: Tensor, text_mask: Tensor, seconds: Tensor) -> Condition:
-        """Returns the condition of header ids [B, L], a mask of ones and seconds [B, 2]."""
+    def condition(
+        self, text: Tensor, text_mask: Tensor, seconds: Tensor, melody: Tensor | None = None
+    ) -> Condition:
+        """Returns the condition of header ids [B, L], a mask of ones and seconds [B, 2].
+
+        melody: ids [B, T] of generator.melody for the frames from the window's start on.
+        """
         if text.ndim != 2 or text.shape[1] != self.text_length:
             raise RequestError(
                 f"expected text of shape [B, {self.text_length}], got {tuple(text.shape)}"
@@ -173,6 +203,8 @@ class StarterCore(nn.Module):
             raise RequestError(
                 f"expected seconds of shape [{text.shape[0]}, 2], got {tuple(seconds.shape)}"
             )
+        if melody is not None and self.melody_embedding is None:
+            raise RequestError("this checkpoint was not trained to follow a melody")
         seconds = quantise_seconds(seconds)
         slots = self.text_embedding(text) * text_mask[..., None]
         told = seconds.clamp(max=self.config.longest_s)
@@ -187,6 +219,8 @@ class StarterCore(nn.Module):
             modulations=tuple(
                 layer.modulation(activated) for layer in cast(Iterable[Layer], self.layers)
             ),
+            metre=None if self.metre is None else self.metre.told(text),
+            melody=melody,
         )
 
     def empty_text(self, batch_size: int) -> tuple[Tensor, Tensor]:
@@ -226,6 +260,12 @@ class StarterCore(nn.Module):
             condition.seconds, first, n_steps, self.frame_rate_hz, self.config.longest_s
         )
         x = condition.embedding + self.remaining_embedding(remaining)
+        frame = torch.arange(first, first + n_steps, device=steps.device)
+        if self.metre is not None and condition.metre is not None:
+            start = torch.round(condition.seconds[:, :1] * self.frame_rate_hz).long()
+            x = x + self.metre(condition.metre, start + frame)
+        if self.melody_embedding is not None:
+            x = x + self.melody_embedding(melody_rows(condition.melody, frame, len(steps)))
         for codebook, embedding in enumerate(self.code_embeddings):
             x = x + embedding(steps[:, :, codebook])
         rotary = self.cosine[first : first + n_steps], self.sine[first : first + n_steps]
@@ -239,3 +279,11 @@ class StarterCore(nn.Module):
         if cache is not None:
             cache.advance(n_steps)
         return self.final_norm(x)
+
+
+def melody_rows(melody: Tensor | None, frame: Tensor, batch_size: int) -> Tensor:
+    """Returns melody ids [B, S] at frames [S]; frames that none tells of are not told."""
+    if melody is None:
+        return torch.full((batch_size, len(frame)), NOT_TOLD, device=frame.device)
+    told = melody[:, frame.clamp(max=melody.shape[1] - 1)]
+    return torch.where(frame < melody.shape[1], told, NOT_TOLD)

@@ -86,7 +86,8 @@ def token_loss(core: StarterCore, batch: Batch, weights: Sequence[float]) -> Tok
     """Returns the cross-entropy of the codes of a batch, holes left out."""
     pattern = DelayPattern(core.delays, core.codebook_size)
     grid = pattern.build(batch.codes)  # [B, S, K]
-    condition = core.condition(batch.text, torch.ones_like(batch.text), batch.seconds)
+    melody = batch.melody if core.config.hears_melody else None
+    condition = core.condition(batch.text, torch.ones_like(batch.text), batch.seconds, melody)
     hidden = core.trunk(shift_right(grid, pattern.hole), condition)
     logits = all_logits(core, hidden).float()  # [B, S, K, V]
     present = grid != pattern.hole

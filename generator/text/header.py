@@ -13,6 +13,7 @@ from generator.corpus.attributes import (
     MODES,
     ROOTS,
     STYLE_NAMES,
+    STYLES,
     TEMPOS,
     TONES,
 )
@@ -60,6 +61,11 @@ class HeaderVocabulary:
         """The header that leaves every slot open."""
         return tuple(self.first_id(slot) for slot in range(len(self.slots)))
 
+    def ids_of(self, name: str) -> dict[SlotValue, int]:
+        """Returns the id of each value of a slot."""
+        slot = self.names.index(name)
+        return {value: self.first_id(slot) + 1 + i for i, value in enumerate(self.slots[slot][1])}
+
     def encode(self, mapping: Mapping[str, SlotValue | None]) -> list[int]:
         """Returns the ids of a mapping; absent slots and None are unspecified."""
         unknown = sorted(set(mapping) - set(self.names))
@@ -95,6 +101,14 @@ class HeaderVocabulary:
 
 HEADER_VOCABULARY = HeaderVocabulary(tuple(SLOTS.items()))
 EMPTY_HEADER = HEADER_VOCABULARY.empty
+BEAT_IDS = tuple(
+    (i, int(frames)) for frames, i in HEADER_VOCABULARY.ids_of("frames_per_beat").items()
+)
+"""Header ids and the frames per beat that they tell."""
+BAR_IDS = tuple(
+    (i, STYLES[str(style)].beats_per_bar) for style, i in HEADER_VOCABULARY.ids_of("style").items()
+)
+"""Header ids and the beats per bar of the style that they tell."""
 
 
 def encode_header(mapping: Mapping[str, SlotValue | None]) -> list[int]:

@@ -69,7 +69,6 @@ def test_the_lead_is_not_foretold_by_the_style() -> None:
     [
         ({"style": "polka"}, "style must be one of .*'waltz'.* got 'polka'"),
         ({"frames_per_beat": 24}, r"fast clip must be one of \[12, 10\], got 24"),
-        ({"frames_per_beat": 10, "swing": True}, "swing needs"),
         ({"root": 61}, "root"),
     ],
 )

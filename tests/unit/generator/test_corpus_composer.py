@@ -46,7 +46,7 @@ def test_onsets_lie_on_the_beat_or_a_part_of_it() -> None:
         beat = attributes.frames_per_beat
         allowed = {round(part * beat) for part in (0, 0.25, 0.5, 0.75)}
         if attributes.swing:
-            allowed = {0, 2 * beat // 3}
+            allowed = {0, round(2 * beat / 3)}
         assert {note.onset % beat for note in score.notes} <= allowed, attributes
 
 

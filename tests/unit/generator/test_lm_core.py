@@ -17,6 +17,7 @@ from generator.lm.timing import (
     remaining_bins,
     seconds_to_bins,
 )
+from generator.melody import NOT_TOLD
 from generator.text.header import SlotValue, encode_header
 from tests.tiny import TINY_CORE, tiny_core
 
@@ -128,6 +129,57 @@ def test_a_clip_longer_than_any_trained_on_differs_only_near_its_end(core: Start
     steps = rows(1, 20)
     fifteen_s_left = hidden_of(core, steps, seconds=(0.0, 15.0))
     assert torch.equal(hidden_of(core, steps, seconds=(0.0, 30.0)), fifteen_s_left)
+
+
+def test_the_metre_repeats_by_the_beat_and_by_the_phrase(core: StarterCore) -> None:
+    assert core.metre is not None
+    header = torch.tensor([encode_header({"style": "waltz", "frames_per_beat": 16})])
+    metre = core.metre.told(header)
+    assert metre.tolist() == [[16, 3]]
+    frame = torch.arange(16 * 3 * 4 + 16)[None]
+    with torch.inference_mode():
+        places = core.metre(metre, frame)[0]
+        beats = core.metre(torch.tensor([[16, 0]]), frame)[0]
+        unknown = core.metre(torch.tensor([[0, 3]]), frame)[0]
+    assert torch.equal(places[:16], places[192:])
+    assert not torch.allclose(places[:16], places[16:32])
+    assert torch.equal(beats[:16], beats[16:32])
+    assert len({tuple(place.tolist()) for place in places}) == 192
+    assert torch.equal(unknown, unknown[:1].expand_as(unknown))
+
+
+def test_a_later_window_is_in_the_place_of_the_bar_that_its_start_says(core: StarterCore) -> None:
+    for told_time in (core.seconds_projection, core.remaining_embedding):
+        torch.nn.init.zeros_(told_time.weight)
+    header = encode_header({"style": "march", "frames_per_beat": 10})
+    start = hidden_of(core, rows(1, 12), header, (0.0, 60.0))
+    bars_later = hidden_of(core, rows(1, 12), header, (6.4, 60.0))  # 160 frames, four bars
+    beside = hidden_of(core, rows(1, 12), header, (6.0, 60.0))
+    assert torch.allclose(start, bars_later, atol=1e-5)
+    assert not torch.allclose(start, beside, atol=1e-2)
+
+
+def test_a_told_melody_moves_its_own_frames_and_later_ones(core: StarterCore) -> None:
+    text, mask = core.empty_text(1)
+    seconds = torch.tensor([[0.0, 5.0]])
+    melody = torch.full((1, 20), NOT_TOLD)
+    moved = melody.clone()
+    moved[0, 8] = 4
+    steps = rows(1, 24)
+    with torch.inference_mode():
+        untold = core.trunk(steps, core.condition(text, mask, seconds))
+        before = core.trunk(steps, core.condition(text, mask, seconds, melody))
+        after = core.trunk(steps, core.condition(text, mask, seconds, moved))
+    assert torch.equal(untold, before)
+    assert torch.equal(before[:, :8], after[:, :8])
+    assert not torch.allclose(before[:, 8], after[:, 8])
+
+
+def test_a_core_without_melody_refuses_one() -> None:
+    core = tiny_core(config=WINDOWED)
+    text, mask = core.empty_text(1)
+    with pytest.raises(RequestError, match="not trained to follow a melody"):
+        core.condition(text, mask, torch.tensor([[0.0, 5.0]]), torch.zeros(1, 5))
 
 
 def test_gradient_checkpointing_gives_the_same_gradients(core: StarterCore) -> None:
