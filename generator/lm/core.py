@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from generator.lm.attention import KeyValueCache
@@ -24,6 +25,7 @@ class Core(Protocol):
     frame_rate_hz: int
     text_vocabulary_size: int
     text_length: int
+    """The most ids a text has."""
     lm_heads: nn.ModuleList
     layers: nn.ModuleList
 
@@ -34,7 +36,7 @@ class Core(Protocol):
         ...
 
     def empty_text(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """Returns the text [B, L] and mask [B, L] of an empty prompt."""
+        """Returns the text [B, L] and mask [B, L] of an empty prompt; L is the core's own."""
         ...
 
     def new_cache(self, batch_size: int, n_steps: int) -> KeyValueCache:
@@ -49,6 +51,19 @@ class Core(Protocol):
 def head_weights(core: Core) -> Tensor:
     """Returns the weights of all heads [K * V, D], codebook by codebook."""
     return torch.cat([head.weight for head in cast(Iterable[nn.Linear], core.lm_heads)])
+
+
+def stack_texts(*texts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Returns texts (ids [B, L], mask [B, L]) as one; the shorter end in masked zeros."""
+    length = max(ids.shape[1] for ids, _ in texts)
+
+    def filled(rows: Tensor) -> Tensor:
+        return F.pad(rows, (0, length - rows.shape[1]))
+
+    return (
+        torch.cat([filled(ids) for ids, _ in texts]),
+        torch.cat([filled(mask) for _, mask in texts]),
+    )
 
 
 def all_logits(core: Core, hidden: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from generator.errors import GeneratorError, RequestError
 from generator.lm.attention import fused_projections
-from generator.lm.core import Core, head_weights
+from generator.lm.core import Core, head_weights, stack_texts
 from generator.lm.patterns import DelayPattern, shift_right
 
 StepCallback = Callable[[int, int], None]
@@ -162,8 +162,7 @@ def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
         prefix = torch.zeros((batch, core.n_codebooks, 0), dtype=torch.long, device=text.device)
     check_prefix(core, prefix, batch, n_frames)
     if guided:
-        empty, empty_mask = core.empty_text(batch)
-        text, text_mask = torch.cat([text, empty]), torch.cat([text_mask, empty_mask])
+        text, text_mask = stack_texts((text, text_mask), core.empty_text(batch))
         seconds = torch.cat([seconds, seconds])
 
     grid, known = begun_grid(pattern, prefix.long(), n_frames)
