@@ -16,7 +16,8 @@ from generator.codec.model import load_codec, save_codec
 from generator.errors import RequestError
 from generator.files import read_json
 from generator.lm.sampling import SamplingSettings
-from generator.synthesis import ClipRequest, load_generator
+from generator.requests import ClipRequest
+from generator.synthesis import load_generator
 from generator.text.planner import load_planner, save_planner
 
 STARTER = Path(__file__).parent / "starter"

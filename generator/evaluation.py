@@ -176,7 +176,8 @@ def evaluate_checkpoint(folder: Path, corpus: Corpus, seed: int) -> ControlRepor
     Only what a caption mentions counts as asked for.
     """
     from generator.lm.sampling import SamplingSettings
-    from generator.synthesis import ClipRequest, load_generator
+    from generator.requests import ClipRequest
+    from generator.synthesis import load_generator
 
     generator = load_generator(folder)
     requests, asked = [], []

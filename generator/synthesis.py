@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,47 +20,16 @@ from generator.checkpoints import (
     verify_folder,
 )
 from generator.codec.model import Codec, load_codec
-from generator.errors import CheckpointError, RequestError
+from generator.errors import CheckpointError
 from generator.lm.sampling import SamplingSettings, sample_codes
 from generator.lm.starter import StarterCore
+from generator.requests import ClipRequest
 from generator.text.planner import Plan, Planner, load_planner
 
-LEAST_S = 1.0
-MOST_S = 30.0
-MOST_CHARACTERS = 500
-MOST_SEED = 2**63 - 1
 BATCH_SECONDS = 160.0
 """Clips of at most this much audio are sampled together."""
 
 ProgressCallback = Callable[[float], None]
-
-
-@dataclass(frozen=True)
-class ClipRequest:
-    """One clip to make: a prompt, a length in seconds and a seed."""
-
-    prompt: str
-    duration_s: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.prompt, str) or not self.prompt.strip():
-            raise RequestError(
-                f"a prompt has 1 to {MOST_CHARACTERS} characters, not all blank, "
-                f"got {self.prompt!r}"
-            )
-        if len(self.prompt) > MOST_CHARACTERS:
-            raise RequestError(
-                f"a prompt has 1 to {MOST_CHARACTERS} characters, got {len(self.prompt)}"
-            )
-        if not (math.isfinite(self.duration_s) and LEAST_S <= self.duration_s <= MOST_S):
-            raise RequestError(
-                f"duration_s is {LEAST_S:g} to {MOST_S:g} seconds, got {self.duration_s}"
-            )
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise RequestError(f"a seed is a whole number, got {self.seed!r}")
-        if not 0 <= self.seed <= MOST_SEED:
-            raise RequestError(f"a seed is 0 to {MOST_SEED}, got {self.seed}")
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ from workers.waveform import waveform_peaks
 
 if TYPE_CHECKING:
     from generator.lm.sampling import SamplingSettings
-    from generator.synthesis import ClipRequest, GeneratedClip, Generator
+    from generator.requests import ClipRequest
+    from generator.synthesis import GeneratedClip, Generator
 
 logger = structlog.get_logger(__name__)
 
@@ -141,7 +142,7 @@ def _record(
 
 def _check_request(clip: Clip, generator: Generator) -> ClipRequest:
     """Returns the clip's request once the generator has accepted its prompt."""
-    from generator.synthesis import ClipRequest
+    from generator.requests import ClipRequest
 
     request = ClipRequest(
         prompt=clip.prompt.text, duration_s=clip.requested_duration_s, seed=clip.seed

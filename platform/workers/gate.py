@@ -25,7 +25,8 @@ from workers.outcomes import AttemptFailed
 
 if TYPE_CHECKING:
     from generator.lm.sampling import SamplingSettings
-    from generator.synthesis import ClipRequest, GeneratedClip, Generator
+    from generator.requests import ClipRequest
+    from generator.synthesis import GeneratedClip, Generator
 
 N_PROMPTS = 6
 N_CLIPS_PER_PROMPT = 4
@@ -148,7 +149,7 @@ def _figure(
 
 def gate_requests(round: Round) -> dict[str, list[ClipRequest]]:
     """Returns the clips to make, by prompt: held-out prompts first, then the others."""
-    from generator.synthesis import ClipRequest
+    from generator.requests import ClipRequest
 
     prompts = Prompt.objects.filter(prompt_set=round.study.prompt_set_id).order_by(
         "-is_active", "-is_held_out", "pk"

@@ -7,7 +7,8 @@ import pytest
 
 from generator.errors import RequestError
 from generator.lm.sampling import SamplingSettings
-from generator.synthesis import BATCH_SECONDS, ClipRequest, Generator, batches, load_generator
+from generator.requests import ClipRequest
+from generator.synthesis import BATCH_SECONDS, Generator, batches, load_generator
 from tests.tiny import write_tiny_checkpoint
 
 SETTINGS = SamplingSettings(guidance=2.0, temperature=1.0, top_k=0)

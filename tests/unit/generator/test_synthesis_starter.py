@@ -9,7 +9,8 @@ from generator.checkpoints import verify_folder
 from generator.command import STARTER
 from generator.lm.sampling import SamplingSettings
 from generator.measures import measure_clip
-from generator.synthesis import ClipRequest, Generator, load_generator
+from generator.requests import ClipRequest
+from generator.synthesis import Generator, load_generator
 
 MOST_BYTES = 25_000_000
 
