@@ -40,6 +40,9 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         command.add_argument("--width", type=int, default=256)
         command.add_argument("--layers", type=int, default=5)
         command.add_argument("--seed", type=int, default=0)
+        command.add_argument(
+            "--compile", action="store_true", help="compile the blocks; needs a C compiler"
+        )
         if name == "finetune":
             command.add_argument("--pretrain-share", type=float, default=0.0)
             command.set_defaults(run=run)
@@ -82,6 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
         minutes=arguments.minutes,
         learning_rate=arguments.learning_rate,
         pretrain_share=arguments.pretrain_share,
+        compiled=arguments.compile,
         seed=arguments.seed,
     )
     Trainer(core=core, clips=clips, config=config, folder=arguments.out).run()
