@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = build_parser().parse_args(arguments)
     try:
         parsed.run(parsed)
-    except GeneratorError as exc:
-        print(f"error: {exc}", file=sys.stderr)
+    except (GeneratorError, OSError) as exc:
+        print(f"error: {' '.join(str(exc).split())}", file=sys.stderr)
         return 1
     return 0
 

@@ -48,6 +48,10 @@ class Card:
             raise CheckpointError(f"card format {CARD_FORMAT} is known, got {self.format}")
         if self.kind not in KINDS:
             raise CheckpointError(f"kind is one of {sorted(KINDS)}, got {self.kind!r}")
+        if not isinstance(self.files, dict) or not all(
+            isinstance(digest, str) for digest in self.files.values()
+        ):
+            raise CheckpointError(f"files maps names to sha256, got {str(self.files)[:80]}")
         absent = [name for name in KINDS[self.kind] if name not in self.files]
         if absent:
             raise CheckpointError(f"the card of a {self.kind} checkpoint names {absent} too")

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,39 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from generator.errors import CheckpointError
+from generator.errors import CheckpointError, GeneratorError
 
 READ_BYTES = 1 << 20
+SHOWN_CHARACTERS = 400
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Gives a path to write to, which takes its place under the name asked for at the end.
+
+    Readers see the old content or the new, never a part; after an error nothing is left.
+    """
+    if not path.parent.is_dir():
+        raise GeneratorError(f"cannot write {path}: {path.parent} is not a folder")
+    if path.is_dir():
+        raise GeneratorError(f"cannot write {path}: it is a folder")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as exc:
+        raise GeneratorError(f"cannot write {path}: {exc.strerror or exc}") from exc
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file so that readers see the old content or the new, never a part."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_whole(path) as partial, partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -45,7 +63,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError as exc:
         raise CheckpointError(f"{path} is missing") from exc
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         raise CheckpointError(f"{path} is not readable JSON: {exc}") from exc
 
 
@@ -73,11 +91,24 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Sets a module's weights from a safetensors file that holds exactly these."""
+    """Sets a module's weights from a safetensors file that holds exactly these, all finite."""
+    tensors = read_tensors(path)
+    for name, expected in module.state_dict().items():
+        tensor = tensors.get(name)
+        if tensor is None or not expected.is_floating_point():
+            continue
+        if not tensor.is_floating_point():
+            raise CheckpointError(f"{path}: {name} holds {tensor.dtype}, expected floats")
+        if not tensor.isfinite().all():
+            n_bad = int((~tensor.isfinite()).sum())
+            raise CheckpointError(
+                f"{path}: {n_bad} of {tensor.numel()} numbers of {name} are NaN or infinite"
+            )
     try:
-        module.load_state_dict(read_tensors(path))
+        module.load_state_dict(tensors)
     except RuntimeError as exc:
-        raise CheckpointError(f"{path} does not fit its configuration: {exc}") from exc
+        told = " ".join(str(exc).split())[:SHOWN_CHARACTERS]
+        raise CheckpointError(f"{path} does not fit its configuration: {told}") from exc
 
 
 def file_sha256(path: Path) -> str:
