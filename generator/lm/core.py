@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from generator.lm.attention import KeyValueCache
+from generator.lm.patterns import Pattern
 
 
 class Core(Protocol):
@@ -22,6 +23,7 @@ class Core(Protocol):
     codebook_size: int
     width: int
     delays: tuple[int, ...]
+    pattern: Pattern
     frame_rate_hz: int
     text_vocabulary_size: int
     text_length: int
@@ -30,9 +32,18 @@ class Core(Protocol):
     layers: nn.ModuleList
 
     def condition(
-        self, text: Tensor, text_mask: Tensor, seconds: Tensor, melody: Tensor | None = None
+        self,
+        text: Tensor,
+        text_mask: Tensor,
+        seconds: Tensor,
+        melody: Tensor | None = None,
+        *,
+        n_frames: int | None = None,
     ) -> Any:
-        """Returns the condition of text [B, L], its mask [B, L], seconds [B, 2], melody [B, T]."""
+        """Returns the condition of text [B, L], its mask [B, L], seconds [B, 2], melody [B, T].
+
+        n_frames: how long the clips are, which a pattern of several passes has to know.
+        """
         ...
 
     def empty_text(self, batch_size: int) -> tuple[Tensor, Tensor]:

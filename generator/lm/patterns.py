@@ -7,8 +7,10 @@ at the end of this module, and a single builder and its inverse serve them all.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import assert_never
 
 import torch
@@ -200,18 +202,24 @@ class Pattern:
         last = self.places(n_frames).amax(dim=0)  # [T]
         return int((last < n_steps).sum())
 
-    def steps(self, first: int, n_steps: int, n_frames: int | None = None) -> Steps:
+    def steps(
+        self,
+        first: int,
+        n_steps: int,
+        n_frames: int | None = None,
+        device: torch.device | None = None,
+    ) -> Steps:
         """Returns what a model is told of n_steps steps from `first` on.
 
         n_frames: the length of the clip, without which a pattern of several passes does not know
         where one ends.
         """
-        step = torch.arange(first, first + n_steps)
+        step = torch.arange(first, first + n_steps, device=device)
         number = torch.zeros_like(step)
         if self.n_passes > 1:
             if n_frames is None:
                 raise RequestError(f"a pattern of {self.n_passes} passes needs n_frames, got None")
-            starts = torch.tensor(self._starts(n_frames)[:-1])
+            starts = torch.tensor(self._starts(n_frames)[:-1], device=device)
             number = torch.searchsorted(starts, step, right=True) - 1
             step = step - starts[number]
         return Steps(
@@ -259,6 +267,18 @@ def coarse_first(n_codebooks: int, codebook_size: int) -> Pattern:
     """
     later = (1,) * (n_codebooks - 1)
     return Pattern((0,) * n_codebooks, codebook_size, passes=(0, *later))
+
+
+COMPARED: Mapping[str, Callable[[int, int], Pattern]] = MappingProxyType(
+    {
+        "delay": delay,
+        "parallel": parallel,
+        "partial_delay": partial_delay,
+        "flattening": flattening,
+        "coarse_first": coarse_first,
+    }
+)
+"""The patterns that `compare-patterns` trains, by name: each made of n_codebooks and their size."""
 
 
 def pattern_of(kind: PatternKind, delays: tuple[int, ...], codebook_size: int) -> Pattern:

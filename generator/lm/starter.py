@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from generator.errors import RequestError
 from generator.lm.attention import KeyValueCache, SelfAttention, first_std, rotary_table
 from generator.lm.metre import IdValues, MetreEmbedding
+from generator.lm.patterns import Pattern, PatternKind, pattern_of
 from generator.lm.timing import (
     LONGEST_SECONDS,
     fourier_features,
@@ -43,6 +44,8 @@ class Condition:
     """Frames per beat and beats per bar, 0 where open, [B, 2]."""
     melody: Tensor | None = None
     """The pitch class that leads at each frame, [B, T], or none is told."""
+    n_frames: int | None = None
+    """How long the clips are, which only a pattern of several passes has to know."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class StarterConfig:
     n_layers: int = 5
     n_heads: int = 4
     delays: tuple[int, ...] = (0, 1)
+    pattern: str = PatternKind.DELAYS.value
+    """The kind of pattern, one of PatternKind; the delays tell the rest."""
     codebook_size: int = 512
     attention_window: int = 256
     frame_rate_hz: int = 25
@@ -74,8 +79,7 @@ class StarterConfig:
         for name in ("n_layers", "codebook_size", "attention_window", "frame_rate_hz"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
-        if not self.delays or min(self.delays) != 0:
-            raise ValueError(f"delays start at 0 and there is at least one, got {self.delays}")
+        self.interleaving()
         if not 1.0 <= self.longest_s <= LONGEST_SECONDS:
             raise ValueError(f"longest_s is 1 to {LONGEST_SECONDS:g}, got {self.longest_s}")
         if not self.empty_header or max(self.empty_header) >= self.text_vocabulary_size:
@@ -88,6 +92,13 @@ class StarterConfig:
                     f"metre ids are 0 to {self.text_vocabulary_size - 1} and tell at least 1, "
                     f"got {text_id}: {value}"
                 )
+
+    def interleaving(self) -> Pattern:
+        """Returns the pattern; ValueError where the kind is unknown or the delays are not its."""
+        kinds = [kind.value for kind in PatternKind]
+        if self.pattern not in kinds:
+            raise ValueError(f"pattern is one of {kinds}, got {self.pattern!r}")
+        return pattern_of(PatternKind(self.pattern), self.delays, self.codebook_size)
 
 
 def random_embedding(n_ids: int, width: int, std: float) -> nn.Embedding:
@@ -153,6 +164,7 @@ class StarterCore(nn.Module):
         self.codebook_size = config.codebook_size
         self.width = config.width
         self.delays = config.delays
+        self.pattern = config.interleaving()
         self.frame_rate_hz = config.frame_rate_hz
         self.text_vocabulary_size = config.text_vocabulary_size
         self.text_length = len(config.empty_header)
@@ -164,6 +176,11 @@ class StarterCore(nn.Module):
         )
         self.remaining_embedding = random_embedding(
             n_remaining_bins(config.longest_s), width, std=0.05
+        )
+        self.turn_embedding = (
+            random_embedding(self.pattern.n_turns, width, std=0.5)
+            if self.pattern.n_turns > 1
+            else None
         )
         self.text_embedding = random_embedding(
             config.text_vocabulary_size, width, std=0.7 / math.sqrt(self.text_length)
@@ -189,11 +206,18 @@ class StarterCore(nn.Module):
         self.register_buffer("sine", sine, persistent=False)
 
     def condition(
-        self, text: Tensor, text_mask: Tensor, seconds: Tensor, melody: Tensor | None = None
+        self,
+        text: Tensor,
+        text_mask: Tensor,
+        seconds: Tensor,
+        melody: Tensor | None = None,
+        *,
+        n_frames: int | None = None,
     ) -> Condition:
         """Returns the condition of header ids [B, L], a mask of ones and seconds [B, 2].
 
-        melody: ids [B, T] of generator.melody for the frames from the window's start on.
+        melody: ids [B, T] of generator.melody for the frames from the window's start on;
+        n_frames: the length of the window, which only a pattern of several passes has to know.
         """
         if text.ndim != 2 or text.shape[1] != self.text_length:
             raise RequestError(
@@ -221,6 +245,7 @@ class StarterCore(nn.Module):
             ),
             metre=None if self.metre is None else self.metre.told(text),
             melody=melody,
+            n_frames=n_frames,
         )
 
     def empty_text(self, batch_size: int) -> tuple[Tensor, Tensor]:
@@ -256,19 +281,21 @@ class StarterCore(nn.Module):
         n_steps = steps.shape[1]
         if first + n_steps > N_POSITIONS:
             raise RequestError(f"at most {N_POSITIONS} steps fit, got {first + n_steps}")
+        told = self.pattern.steps(first, n_steps, condition.n_frames, steps.device)
         remaining = remaining_bins(
-            condition.seconds, first, n_steps, self.frame_rate_hz, self.config.longest_s
+            condition.seconds, told.frame, self.frame_rate_hz, self.config.longest_s
         )
         x = condition.embedding + self.remaining_embedding(remaining)
-        frame = torch.arange(first, first + n_steps, device=steps.device)
+        if self.turn_embedding is not None:
+            x = x + self.turn_embedding(told.turn)
         if self.metre is not None and condition.metre is not None:
             start = torch.round(condition.seconds[:, :1] * self.frame_rate_hz).long()
-            x = x + self.metre(condition.metre, start + frame)
+            x = x + self.metre(condition.metre, start + told.frame)
         if self.melody_embedding is not None:
-            x = x + self.melody_embedding(melody_rows(condition.melody, frame, len(steps)))
+            x = x + self.melody_embedding(melody_rows(condition.melody, told.frame, len(steps)))
         for codebook, embedding in enumerate(self.code_embeddings):
             x = x + embedding(steps[:, :, codebook])
-        rotary = self.cosine[first : first + n_steps], self.sine[first : first + n_steps]
+        rotary = self.cosine[told.position], self.sine[told.position]
         for index, (layer, modulation) in enumerate(
             zip(self.layers, condition.modulations, strict=True)
         ):

@@ -40,15 +40,12 @@ def fourier_features(seconds: Tensor, n_octaves: int) -> Tensor:
     return torch.cat([torch.sin(angle), torch.cos(angle)], dim=-1)
 
 
-def remaining_bins(
-    seconds: Tensor, first_step: int, n_steps: int, frame_rate_hz: int, longest_s: float
-) -> Tensor:
-    """Returns the bin of the time that remains at each step, [B, S], 0 once it is over.
+def remaining_bins(seconds: Tensor, frame: Tensor, frame_rate_hz: int, longest_s: float) -> Tensor:
+    """Returns the bin of the time that remains at each frame, [B, S], 0 once it is over.
 
-    seconds: [B, 2], start and total. Step s of the input rows predicts frame s.
+    seconds: [B, 2], start and total; frame: [S], counted from the start.
     """
-    step = torch.arange(first_step, first_step + n_steps, device=seconds.device)
-    remaining_s = (seconds[:, 1] - seconds[:, 0])[:, None] - step[None] / frame_rate_hz
+    remaining_s = (seconds[:, 1] - seconds[:, 0])[:, None] - frame[None] / frame_rate_hz
     bins = torch.floor(remaining_s / SECONDS_PER_BIN + 1e-3) + 1
     return bins.clamp(0, n_remaining_bins(longest_s) - 1).long()
 

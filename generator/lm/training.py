@@ -17,8 +17,7 @@ from generator.checkpoints import save_core
 from generator.errors import CheckpointError, GeneratorError
 from generator.files import read_json, read_tensors, write_json, write_tensors
 from generator.lm.batches import Batch, TokenisedClips, draw_batch, full_batch
-from generator.lm.core import all_logits
-from generator.lm.patterns import DelayPattern, shift_right
+from generator.lm.patterns import shift_right
 from generator.lm.starter import StarterCore
 
 logger = logging.getLogger(__name__)
@@ -50,6 +49,8 @@ class TrainingConfig:
     log_seconds: float = 60.0
     save_seconds: float = 180.0
     bfloat16: bool = True
+    compiled: bool = False
+    """Compile the blocks: a minute at first (it needs a C compiler), then a quarter less a step."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -82,20 +83,32 @@ class TrainingReport:
     validation_nll_without_text: float
 
 
+def code_losses(core: StarterCore, batch: Batch) -> Tensor:
+    """Returns the cross-entropy [B, K, T] of each code of a batch, under the core's pattern.
+
+    A head runs only at the steps that hold a code of its codebook.
+    """
+    grid = core.pattern.build(batch.codes)  # [B, S, K]
+    n_frames = batch.codes.shape[2]
+    melody = batch.melody if core.config.hears_melody else None
+    condition = core.condition(
+        batch.text, torch.ones_like(batch.text), batch.seconds, melody, n_frames=n_frames
+    )
+    hidden = core.trunk(shift_right(grid, core.pattern.hole), condition)  # [B, S, D]
+    places = core.pattern.places(n_frames).to(hidden.device)  # [K, T]
+    losses = []
+    for codebook, (head, place) in enumerate(zip(core.lm_heads, places, strict=True)):
+        codes = batch.codes[:, codebook]  # [B, T]
+        logits = head(hidden[:, place]).float()  # [B, T, V]
+        loss = F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none")
+        losses.append(loss.view(codes.shape))
+    return torch.stack(losses, dim=1)
+
+
 def token_loss(core: StarterCore, batch: Batch, weights: Sequence[float]) -> TokenLoss:
     """Returns the cross-entropy of the codes of a batch, holes left out."""
-    pattern = DelayPattern(core.delays, core.codebook_size)
-    grid = pattern.build(batch.codes)  # [B, S, K]
-    melody = batch.melody if core.config.hears_melody else None
-    condition = core.condition(batch.text, torch.ones_like(batch.text), batch.seconds, melody)
-    hidden = core.trunk(shift_right(grid, pattern.hole), condition)
-    logits = all_logits(core, hidden).float()  # [B, S, K, V]
-    present = grid != pattern.hole
-    losses = F.cross_entropy(
-        logits.flatten(0, 2), grid.clamp(max=core.codebook_size - 1).flatten(), reduction="none"
-    ).view(grid.shape)
-    per_codebook = (losses * present).sum((0, 1)) / present.sum((0, 1))  # [K]
-    share = torch.tensor(weights, device=losses.device)
+    per_codebook = code_losses(core, batch).mean(dim=(0, 2))  # [K]
+    share = torch.tensor(weights, device=per_codebook.device)
     return TokenLoss((per_codebook * share).sum() / share.sum(), per_codebook.detach())
 
 
@@ -159,6 +172,9 @@ class Trainer:
         self.step = 0
         self.elapsed_s = 0.0
         self.optimisers = build_optimisers(core, config)
+        if config.compiled:
+            for layer in core.layers:
+                layer.compile(dynamic=True)
         self._n_training = clips.n_clips - config.n_validation_clips
         if (folder / STATE_FILE).is_file():
             self._resume()

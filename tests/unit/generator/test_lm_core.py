@@ -232,13 +232,13 @@ def test_seconds_fall_into_bins_of_a_fifth() -> None:
 
 def test_remaining_time_counts_down_to_over() -> None:
     # One second of 25 frames: a fifth of a second is five frames, then the clip is over.
-    bins = remaining_bins(torch.tensor([[0.0, 1.0]]), 0, 28, 25, 14.0)[0].tolist()
+    bins = remaining_bins(torch.tensor([[0.0, 1.0]]), torch.arange(28), 25, 14.0)[0].tolist()
     assert bins[0] == 6
     assert bins[1:21] == [5] * 5 + [4] * 5 + [3] * 5 + [2] * 5
     assert bins[25] == 1
     assert bins[26:] == [0, 0]
-    late = remaining_bins(torch.tensor([[0.5, 1.5]]), 10, 3, 25, 14.0)[0].tolist()
+    late = remaining_bins(torch.tensor([[0.5, 1.5]]), torch.arange(10, 13), 25, 14.0)[0].tolist()
     assert late == bins[10:13]
-    assert remaining_bins(torch.tensor([[0.0, 60.0]]), 0, 1, 25, 14.0).item() == (
+    assert remaining_bins(torch.tensor([[0.0, 60.0]]), torch.arange(1), 25, 14.0).item() == (
         n_remaining_bins(14.0) - 1
     )
