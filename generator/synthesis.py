@@ -24,6 +24,7 @@ from generator.errors import CheckpointError
 from generator.lm.sampling import SamplingSettings, sample_codes
 from generator.lm.starter import StarterCore
 from generator.requests import ClipRequest
+from generator.text.completion import complete_header, plan_rng
 from generator.text.planner import Plan, Planner, load_planner
 
 BATCH_SECONDS = 160.0
@@ -42,6 +43,7 @@ class GeneratedClip:
     """[N], N = T * samples per frame."""
     sample_rate_hz: int
     header: tuple[int, ...]
+    """What the prompt tells, and the plan that its seed gave to what it leaves open."""
     unknown_words: tuple[str, ...]
     seed: int
     duration_s: float
@@ -114,10 +116,14 @@ class Generator:
     ) -> list[GeneratedClip]:
         """Returns the clips of requests that have equal lengths."""
         plans = [self.plan(request.prompt) for request in requests]
+        headers = [
+            complete_header(plan.header, plan_rng(request.seed))
+            for plan, request in zip(plans, requests, strict=True)
+        ]
         duration_s = n_frames / self.core.frame_rate_hz
         codes = sample_codes(
             self.core,
-            torch.tensor([plan.header for plan in plans], device=self.device),
+            torch.tensor(headers, device=self.device),
             torch.tensor([[0.0, duration_s]] * len(plans), device=self.device),
             n_frames,
             settings,
@@ -131,7 +137,7 @@ class Generator:
                 codes=stored[row],
                 waveform=waveforms[row],
                 sample_rate_hz=self.codec.config.sample_rate_hz,
-                header=plan.header,
+                header=headers[row],
                 unknown_words=plan.unknown_words,
                 seed=request.seed,
                 duration_s=duration_s,

@@ -203,9 +203,13 @@ def _draw_judging(study: Study, n_pairs: int, *, n_others: int, rng: UniformSour
 
 
 def _draw_seeds(rng: UniformSource) -> tuple[int, int]:
-    """Two different seeds: equal ones would make two equal clips of one checkpoint."""
+    """Two different seeds: equal ones would make two equal clips of one checkpoint.
+
+    They differ in their last bit. A generator plans key and beat by the bits above it, so that
+    the clips of a pair share them and rounds may compare them under one header.
+    """
     first = draw_integer(SEED_LIMIT, rng)
-    return first, (first + 1 + draw_integer(SEED_LIMIT - 1, rng)) % SEED_LIMIT
+    return first, first ^ 1
 
 
 def _choose_checkpoints(
