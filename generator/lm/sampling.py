@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from generator.errors import GeneratorError, RequestError
 from generator.lm.attention import fused_projections
 from generator.lm.core import Core, head_weights, stack_texts
-from generator.lm.patterns import DelayPattern, shift_right
+from generator.lm.patterns import Pattern, shift_right
 
 StepCallback = Callable[[int, int], None]
 
@@ -38,10 +39,11 @@ class SamplingSettings:
             ("top_p", self.top_p, 0.01, 1.0),
         )
         for name, value, least, most in checks:
-            if not (math.isfinite(value) and least <= value <= most):
-                raise RequestError(f"{name} is {least:g} to {most:g}, got {value}")
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if not (is_number and least <= value <= most):
+                raise RequestError(f"{name} is {least:g} to {most:g}, got {value!r}")
         if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 0:
-            raise RequestError(f"top_k is a whole number of at least 0, got {self.top_k}")
+            raise RequestError(f"top_k is a whole number of at least 0, got {self.top_k!r}")
 
     def to_json(self) -> dict[str, Any]:
         """Returns the settings as a mapping that JSON can hold."""
@@ -98,7 +100,7 @@ def guided_logits(logits: Tensor, guidance: float) -> Tensor:
     return empty + guidance * (conditional - empty)
 
 
-def begun_grid(pattern: DelayPattern, prefix: Tensor, n_frames: int) -> tuple[Tensor, Tensor]:
+def begun_grid(pattern: Pattern, prefix: Tensor, n_frames: int) -> tuple[Tensor, Tensor]:
     """Returns the grid [B, S, K] of codes that begin with prefix [B, K, P], and its known places.
 
     The known places are bool [S, K]; all others hold holes.
@@ -109,6 +111,15 @@ def begun_grid(pattern: DelayPattern, prefix: Tensor, n_frames: int) -> tuple[Te
     is_known = (torch.arange(n_frames, device=prefix.device) < n_known).long()
     known = pattern.build(is_known.expand(1, n_codebooks, n_frames))[0] == 1
     return pattern.build(codes), known
+
+
+def head_ranges(wanted: Tensor) -> list[slice]:
+    """Returns which codebooks' heads each step needs, of bool [S, K]; none where none is wanted."""
+    ranges = []
+    for row in wanted.tolist():
+        asked = [codebook for codebook, is_wanted in enumerate(row) if is_wanted]
+        ranges.append(slice(asked[0], asked[-1] + 1) if asked else slice(0, 0))
+    return ranges
 
 
 def check_prefix(core: Core, prefix: Tensor, batch: int, n_frames: int) -> None:
@@ -152,7 +163,7 @@ def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
     if len(seeds) != text.shape[0]:
         raise RequestError(f"expected {text.shape[0]} seeds, one a clip, got {len(seeds)}")
     batch = text.shape[0]
-    pattern = DelayPattern(core.delays, core.codebook_size)
+    pattern = core.pattern
     n_steps = pattern.n_steps(n_frames)
     guided = settings.guidance != 1.0
     copies = 2 if guided else 1
@@ -169,8 +180,9 @@ def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
     wanted = pattern.present(n_frames).to(text.device) & ~known  # [S, K]
     first = int(wanted.any(dim=1).long().argmax())
     uniform = uniform_streams(seeds, n_steps, core.n_codebooks).to(text.device)
-    heads = head_weights(core)
-    condition = core.condition(text, text_mask, seconds)
+    ranges = head_ranges(wanted)
+    heads = head_weights(core).unflatten(0, (core.n_codebooks, -1))  # [K, V, D]
+    condition = core.condition(text, text_mask, seconds, n_frames=n_frames)
     cache = core.new_cache(copies * batch, n_steps)
     rows = shift_right(grid, pattern.hole)
     row = rows[:, first : first + 1]  # [B, 1, K]
@@ -179,14 +191,17 @@ def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
             core.trunk(rows[:, :first].repeat(copies, 1, 1), condition, cache)
         for step in range(first, n_steps):
             hidden = core.trunk(row.repeat(copies, 1, 1), condition, cache)
-            logits = F.linear(hidden[:, 0], heads).float()
-            logits = logits.view(copies * batch, core.n_codebooks, core.codebook_size)
-            if guided:
-                logits = guided_logits(logits, settings.guidance)
-            if not math.isfinite(float(logits.sum())):
-                raise GeneratorError(f"logits are not finite at step {step} of {n_steps}")
-            tokens = draw(truncate(logits, settings), uniform[step])  # [B, K]
-            grid[:, step] = torch.where(wanted[step], tokens, grid[:, step])
+            asked = ranges[step]
+            if asked.start < asked.stop:
+                logits = F.linear(hidden[:, 0], heads[asked].flatten(0, 1)).float()
+                logits = logits.view(copies * batch, -1, core.codebook_size)
+                if guided:
+                    logits = guided_logits(logits, settings.guidance)
+                if not math.isfinite(float(logits.sum())):
+                    raise GeneratorError(f"logits are not finite at step {step} of {n_steps}")
+                tokens = draw(truncate(logits, settings), uniform[step, :, asked])
+                kept = grid[:, step, asked]
+                grid[:, step, asked] = torch.where(wanted[step, asked], tokens, kept)
             row = grid[:, step : step + 1]
             if on_step is not None:
                 on_step(step + 1, n_steps)
