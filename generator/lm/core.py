@@ -29,7 +29,11 @@ class Core(Protocol):
     text_length: int
     """The most ids a text has."""
     lm_heads: nn.ModuleList
-    layers: nn.ModuleList
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The transformer's blocks."""
+        ...
 
     def condition(
         self,

@@ -1,0 +1,208 @@
+"""The layers of MusicGen's decoder, named as in transformers so that weights load by name.
+
+Copet et al. 2023, arXiv:2306.05284: pre-norm layers without biases, text by cross-attention; the
+melody model reads text and melody as a prefix instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from generator.lm.attention import KeyValueCache
+
+Activation = Callable[[Tensor], Tensor]
+
+ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
+    {
+        "gelu": F.gelu,
+        "gelu_new": partial(F.gelu, approximate="tanh"),
+        "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
+        "relu": F.relu,
+        "silu": F.silu,
+        "swish": F.silu,
+    }
+)
+
+
+class Memory(NamedTuple):
+    """Keys and values of a layer that were computed once per clip, [B, H, M, head_width] each."""
+
+    keys: Tensor
+    values: Tensor
+
+
+def sinusoids(n_positions: int, width: int) -> Tensor:
+    """Returns position vectors [n_positions, width]: cosines of falling frequency, then sines.
+
+    Vaswani et al. 2017, section 3.5, arXiv:1706.03762, in the order of tensor2tensor: the slowest
+    frequency is exactly 1 / 10000.
+    """
+    half = width // 2
+    octave = torch.arange(half, dtype=torch.float32) / (half - 1)
+    frequency = torch.exp(octave * -torch.log(torch.tensor(10000.0)))
+    angle = torch.arange(n_positions, dtype=torch.float32)[:, None] * frequency
+    table = torch.cat([torch.cos(angle), torch.sin(angle)], dim=1)
+    return F.pad(table, (0, width - 2 * half))
+
+
+def prefix_mask(known: Tensor | None, n_prefix: int, n_queries: int, n_steps: int) -> Tensor:
+    """Returns bool [B or 1, 1, n_queries, n_prefix + n_steps]: which keys the last queries see.
+
+    known: [B, n_prefix], false where the prefix is padding; None where it has none.
+    """
+    query = torch.arange(n_steps - n_queries, n_steps)[:, None]
+    causal = torch.arange(n_steps)[None] <= query  # [n_queries, n_steps]
+    if known is None:
+        return F.pad(causal, (n_prefix, 0), value=True)[None, None]
+    causal = causal.to(known.device).expand(len(known), 1, -1, -1)
+    return torch.cat([known[:, None, None].expand(-1, -1, n_queries, -1), causal], dim=-1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention; of its own steps or of a memory."""
+
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.k_proj = nn.Linear(width, width, bias=False)
+        self.v_proj = nn.Linear(width, width, bias=False)
+        self.q_proj = nn.Linear(width, width, bias=False)
+        self.out_proj = nn.Linear(width, width, bias=False)
+        self._fused_weight: Tensor | None = None
+
+    def query(self, x: Tensor) -> Tensor:
+        """Returns queries [B, H, S, head_width] of x [B, S, D]."""
+        return self._by_head(self.q_proj(x))
+
+    def memory(self, states: Tensor) -> Memory:
+        """Returns keys and values of states [B, M, D]."""
+        return Memory(self._by_head(self.k_proj(states)), self._by_head(self.v_proj(states)))
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns queries, keys and values [B, H, S, head_width] of x [B, S, D]."""
+        if self._fused_weight is None:
+            return self.query(x), *self.memory(x)
+        query, key, value = F.linear(x, self._fused_weight).chunk(3, dim=-1)
+        return self._by_head(query), self._by_head(key), self._by_head(value)
+
+    def attend(
+        self,
+        query: Tensor,
+        memory: Memory,
+        mask: Tensor | None = None,
+        *,
+        is_causal: bool = False,
+    ) -> Tensor:
+        """Returns what queries [B, H, S, head_width] read of a memory, [B, S, D]."""
+        read = F.scaled_dot_product_attention(
+            query, memory.keys, memory.values, attn_mask=mask, is_causal=is_causal
+        )
+        return self.out_proj(read.transpose(1, 2).flatten(2))
+
+    def fuse(self) -> None:
+        """Joins the three projections into one matrix, where no adapter wraps them."""
+        projections = (self.q_proj, self.k_proj, self.v_proj)
+        if all(type(projection) is nn.Linear for projection in projections):
+            self._fused_weight = torch.cat([p.weight.detach() for p in projections])
+
+    def unfuse(self) -> None:
+        """Goes back to the three projections."""
+        self._fused_weight = None
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+
+class TextLayer(nn.Module):
+    """Self-attention, cross-attention to text, feed-forward; each behind a norm and added."""
+
+    def __init__(self, width: int, n_heads: int, feed_width: int, activation: Activation) -> None:
+        super().__init__()
+        self.self_attn = Attention(width, n_heads)
+        self.self_attn_layer_norm = nn.LayerNorm(width)
+        self.encoder_attn = Attention(width, n_heads)
+        self.encoder_attn_layer_norm = nn.LayerNorm(width)
+        self.fc1 = nn.Linear(width, feed_width, bias=False)
+        self.fc2 = nn.Linear(feed_width, width, bias=False)
+        self.final_layer_norm = nn.LayerNorm(width)
+        self.activation = activation
+
+    def forward(
+        self,
+        x: Tensor,
+        memory: Memory,
+        known: Tensor | None,
+        cache: KeyValueCache | None,
+        index: int,
+    ) -> Tensor:
+        """Returns x [B, S, D] after this layer.
+
+        memory: keys and values of the text; known: bool [B, M], false where the text is padding.
+        """
+        query, key, value = self.self_attn.project(self.self_attn_layer_norm(x))
+        if cache is not None:
+            key, value = cache.extend(index, key, value)
+        own = Memory(key, value)
+        n_queries, n_steps = x.shape[1], key.shape[2]
+        if n_queries in (1, n_steps):
+            x = x + self.self_attn.attend(query, own, is_causal=n_queries > 1)
+        else:
+            causal = prefix_mask(None, 0, n_queries, n_steps).to(x.device)
+            x = x + self.self_attn.attend(query, own, causal)
+        query = self.encoder_attn.query(self.encoder_attn_layer_norm(x))
+        mask = None if known is None else known[:, None, None]
+        x = x + self.encoder_attn.attend(query, memory, mask)
+        return x + self.fc2(self.activation(self.fc1(self.final_layer_norm(x))))
+
+
+class PrefixLayer(nn.Module):
+    """Self-attention over a prefix and the steps so far, feed-forward."""
+
+    def __init__(self, width: int, n_heads: int, feed_width: int, activation: Activation) -> None:
+        super().__init__()
+        self.self_attn = Attention(width, n_heads)
+        self.self_attn_layer_norm = nn.LayerNorm(width)
+        self.fc1 = nn.Linear(width, feed_width, bias=False)
+        self.fc2 = nn.Linear(feed_width, width, bias=False)
+        self.final_layer_norm = nn.LayerNorm(width)
+        self.activation = activation
+
+    def read_prefix(self, prefix: Tensor) -> tuple[Tensor, Memory]:
+        """Returns a prefix [B, P, D] after this layer, and its keys and values."""
+        query, key, value = self.self_attn.project(self.self_attn_layer_norm(prefix))
+        memory = Memory(key, value)
+        prefix = prefix + self.self_attn.attend(query, memory, is_causal=True)
+        return self._feed(prefix), memory
+
+    def forward(
+        self,
+        x: Tensor,
+        memory: Memory,
+        known: Tensor | None,
+        cache: KeyValueCache | None,
+        index: int,
+    ) -> Tensor:
+        """Returns x [B, S, D] after this layer.
+
+        memory: keys and values of the prefix; known: bool [B, P], false where it is padding.
+        """
+        query, key, value = self.self_attn.project(self.self_attn_layer_norm(x))
+        if cache is not None:
+            key, value = cache.extend(index, key, value)
+        mask = None
+        if known is not None or x.shape[1] > 1:
+            mask = prefix_mask(known, memory.keys.shape[2], x.shape[1], key.shape[2]).to(x.device)
+        whole = Memory(
+            torch.cat([memory.keys, key], dim=2), torch.cat([memory.values, value], dim=2)
+        )
+        return self._feed(x + self.self_attn.attend(query, whole, mask))
+
+    def _feed(self, x: Tensor) -> Tensor:
+        return x + self.fc2(self.activation(self.fc1(self.final_layer_norm(x))))
