@@ -26,9 +26,11 @@ from generator.corpus.storage import Corpus, load_corpus
 from generator.errors import RequestError
 from generator.files import write_json
 from generator.measures import ClipMeasures, Estimate, measure_clip
+from generator.timbre import LeadProbe, fit_lead_probe
 
 MIN_GROUP = 2
 REQUESTS_PER_CALL = 16
+PROBE_CLIPS = 1500
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,8 @@ class ControlReport:
     n: int
     separations: dict[str, Separation | None]
     tempo_class: Estimate | None
+    lead: Estimate | None
+    """Share of clips in which a probe hears the lead asked for, None without a probe."""
     beat: Estimate | None
     in_scale: Estimate
     silent: Estimate
@@ -110,8 +114,12 @@ def control_report(
     asked: Sequence[Mapping[str, Any]],
     measures: Sequence[ClipMeasures],
     durations_s: Sequence[float],
+    heard_leads: Sequence[str] | None = None,
 ) -> ControlReport:
-    """Returns the report of clips and of what each was asked for; open attributes are absent."""
+    """Returns the report of clips and of what each was asked for; open attributes are absent.
+
+    heard_leads: the lead that a probe hears in each clip.
+    """
     if not len(asked) == len(measures) == len(durations_s):
         raise RequestError(
             f"expected as many requests and durations as clips, got {len(asked)} and "
@@ -127,15 +135,16 @@ def control_report(
     }
     classes = [float(tempo_class(m.frames_per_beat) == a["tempo"]) for a, m in rows if "tempo" in a]
     beats = [
-        float(m.frames_per_beat == a["frames_per_beat"])
-        for a, m in rows
-        if "frames_per_beat" in a
+        float(m.frames_per_beat == a["frames_per_beat"]) for a, m in rows if "frames_per_beat" in a
     ]
+    heard = zip(asked, heard_leads or [], strict=bool(heard_leads))
+    leads = [float(lead == a["lead"]) for a, lead in heard if "lead" in a]
     errors = [abs(m.sounding_s - d) for m, d in zip(measures, durations_s, strict=True)]
     return ControlReport(
         n=len(measures),
         separations=separations,
         tempo_class=Estimate.of(classes) if classes else None,
+        lead=Estimate.of(leads) if leads else None,
         beat=Estimate.of(beats) if beats else None,
         in_scale=Estimate.of([m.in_scale_share for m in measures]),
         silent=Estimate.of([m.silent_share for m in measures]),
@@ -144,11 +153,14 @@ def control_report(
     )
 
 
-def evaluate_real(corpus: Corpus, sample_rate_hz: int) -> ControlReport:
+def evaluate_real(
+    corpus: Corpus, sample_rate_hz: int, probe: LeadProbe | None = None
+) -> ControlReport:
     """Returns the report of the corpus's own clips, every attribute counted as asked for."""
     measures = [measure_clip(corpus.waveform(clip), sample_rate_hz) for clip in corpus]
+    leads = [probe.hear(corpus.waveform(clip)) for clip in corpus] if probe else None
     asked = [clip.attributes.to_json() for clip in corpus]
-    return control_report(asked, measures, [clip.duration_s for clip in corpus])
+    return control_report(asked, measures, [clip.duration_s for clip in corpus], leads)
 
 
 def evaluate_codec(codec: Codec, corpus: Corpus, depths: Sequence[int]) -> dict[str, Any]:
@@ -170,7 +182,9 @@ def evaluate_codec(codec: Codec, corpus: Corpus, depths: Sequence[int]) -> dict[
     return report
 
 
-def evaluate_checkpoint(folder: Path, corpus: Corpus, seed: int) -> ControlReport:
+def evaluate_checkpoint(
+    folder: Path, corpus: Corpus, seed: int, probe: LeadProbe | None = None
+) -> ControlReport:
     """Returns the report of clips generated from one caption of each clip of the corpus.
 
     Only what a caption mentions counts as asked for.
@@ -193,7 +207,8 @@ def evaluate_checkpoint(folder: Path, corpus: Corpus, seed: int) -> ControlRepor
         log.info("clips generated: %d of %d", len(waveforms), len(requests))
     rate = generator.codec.config.sample_rate_hz
     measures = [measure_clip(waveform, rate) for waveform in waveforms]
-    return control_report(asked, measures, [request.duration_s for request in requests])
+    leads = [probe.hear(waveform) for waveform in waveforms] if probe else None
+    return control_report(asked, measures, [request.duration_s for request in requests], leads)
 
 
 def _as_json(value: Any) -> Any:
@@ -215,13 +230,14 @@ def run_evaluation(parsed: argparse.Namespace) -> None:
     corpus = load_corpus(parsed.corpus)
     if parsed.clips:
         corpus = Corpus(corpus.clips[: parsed.clips], corpus.audio)
-    reports: dict[str, Any] = {"real": evaluate_real(corpus, SAMPLE_RATE_HZ)}
+    probe = fit_lead_probe(load_corpus(parsed.probe), PROBE_CLIPS) if parsed.probe else None
+    reports: dict[str, Any] = {"real": evaluate_real(corpus, SAMPLE_RATE_HZ, probe)}
     if parsed.codec:
         codec = load_codec(parsed.codec)
         depths = sorted({2, codec.config.n_codebooks})
         reports["codec"] = evaluate_codec(codec, corpus, depths)
     if parsed.checkpoint:
-        reports["generated"] = evaluate_checkpoint(parsed.checkpoint, corpus, parsed.seed)
+        reports["generated"] = evaluate_checkpoint(parsed.checkpoint, corpus, parsed.seed, probe)
     write_json(parsed.output, _as_json(reports))
     log.info("report written to %s: %s", parsed.output, json.dumps(_as_json(reports)))
 
@@ -232,6 +248,9 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("--corpus", type=Path, required=True, help="held-out clips")
     parser.add_argument("--codec", type=Path, help="folder of a codec to measure")
     parser.add_argument("--checkpoint", type=Path, help="folder of a checkpoint to measure")
+    parser.add_argument(
+        "--probe", type=Path, help="other clips, from which to learn how each lead sounds"
+    )
     parser.add_argument("--clips", type=int, default=0, help="use only the first clips")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")

@@ -40,6 +40,19 @@ LEAD_PROGRAMS: Mapping[str, int] = MappingProxyType(
     }
 )
 LEADS = tuple(LEAD_PROGRAMS)
+# Relatives that nothing is trained on: what a codec makes of them shows how far it generalises.
+HELD_OUT_LEAD_PROGRAMS: Mapping[str, int] = MappingProxyType(
+    {
+        "piano": 2,  # electric grand
+        "music box": 11,  # vibraphone
+        "acoustic guitar": 25,  # steel strings
+        "strings": 44,  # tremolo
+        "trumpet": 65,  # alto saxophone
+        "flute": 71,  # clarinet
+        "synth lead": 80,  # square wave
+        "organ": 21,  # accordion
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,13 @@ import random
 from pathlib import Path
 
 from generator.audio import to_int16
-from generator.corpus.attributes import FRAME_RATE_HZ, draw_attributes, draw_duration_s
+from generator.corpus.attributes import (
+    FRAME_RATE_HZ,
+    HELD_OUT_LEAD_PROGRAMS,
+    LEAD_PROGRAMS,
+    draw_attributes,
+    draw_duration_s,
+)
 from generator.corpus.captions import write_caption
 from generator.corpus.composer import compose
 from generator.corpus.rendering import DEFAULT_SOUNDFONT, SAMPLE_RATE_HZ, Renderer
@@ -47,9 +53,15 @@ def draw_clips(n_clips: int, seed: int) -> list[CorpusClip]:
     return clips
 
 
-def write_corpus(folder: Path, n_clips: int, seed: int, soundfont: Path) -> None:
-    """Writes a corpus of `n_clips` clips; the list of clips comes last."""
-    renderer = Renderer(soundfont)
+def write_corpus(
+    folder: Path, n_clips: int, seed: int, soundfont: Path, *, held_out_timbres: bool = False
+) -> None:
+    """Writes a corpus of `n_clips` clips; the list of clips comes last.
+
+    With held-out timbres every lead is played by a relative that no training corpus holds.
+    """
+    programs = HELD_OUT_LEAD_PROGRAMS if held_out_timbres else LEAD_PROGRAMS
+    renderer = Renderer(soundfont, programs)
     clips = draw_clips(n_clips, seed)
     audio = create_audio(folder, sum(clip.n_samples for clip in clips))
     for index, clip in enumerate(clips):
@@ -69,6 +81,15 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("--clips", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--soundfont", type=Path, default=DEFAULT_SOUNDFONT)
+    parser.add_argument(
+        "--held-out-timbres", action="store_true", help="play the leads on other instruments"
+    )
     parser.set_defaults(
-        run=lambda parsed: write_corpus(parsed.folder, parsed.clips, parsed.seed, parsed.soundfont)
+        run=lambda parsed: write_corpus(
+            parsed.folder,
+            parsed.clips,
+            parsed.seed,
+            parsed.soundfont,
+            held_out_timbres=parsed.held_out_timbres,
+        )
     )

@@ -1,5 +1,6 @@
 """Audio of a score: a soundfont synthesiser, fixed levels for each instrument, and the tone."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,12 @@ def load_synthesiser(soundfont: Path) -> tuple[Any, int]:
 class Renderer:
     """Turns scores into mono waveforms at 16 kHz, with the same levels in every clip."""
 
-    def __init__(self, soundfont: Path = DEFAULT_SOUNDFONT) -> None:
+    def __init__(
+        self,
+        soundfont: Path = DEFAULT_SOUNDFONT,
+        lead_programs: Mapping[str, int] = LEAD_PROGRAMS,
+    ) -> None:
+        self._lead_programs = lead_programs
         self._synthesiser, self._soundfont_id = load_synthesiser(soundfont)
         self._mellow = butter(2, _MELLOW_CUTOFF_HZ, fs=SAMPLE_RATE_HZ, output="sos")
         self._bright = butter(2, _BRIGHT_CUTOFF_HZ, btype="high", fs=SAMPLE_RATE_HZ, output="sos")
@@ -76,7 +82,7 @@ class Renderer:
     def _program(self, part: Part, attributes: Attributes) -> int:
         match part:
             case Part.LEAD:
-                return LEAD_PROGRAMS[attributes.lead]
+                return self._lead_programs[attributes.lead]
             case Part.CHORDS:
                 return STYLES[attributes.style].chord_program
             case Part.BASS:

@@ -72,6 +72,14 @@ def make_ready(*clips: Clip) -> None:
 
 
 class TestRequests:
+    def test_the_seeds_of_a_pair_share_all_bits_but_the_last(self) -> None:
+        """So that a generator, which plans by the other bits, gives both one key and beat."""
+        make_anchor()
+        for pair in request(make_study()):
+            seeds = {pair.first_clip.seed, pair.second_clip.seed}
+            assert len(seeds) == 2
+            assert len({seed // 2 for seed in seeds}) == 1
+
     def test_a_training_pair_is_two_seeds_of_one_checkpoint_in_rotation(self) -> None:
         anchor, study = make_anchor(), make_study()
         for pair in request(study):

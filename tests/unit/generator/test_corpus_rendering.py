@@ -81,3 +81,14 @@ def test_a_corpus_is_written_whole(tmp_path: Path) -> None:
     corpus = load_corpus(tmp_path)
     assert len(corpus.clips) == 2
     assert all(np.abs(corpus.waveform(clip)).max() > 0.05 for clip in corpus)
+
+
+@needs_soundfont
+def test_held_out_timbres_play_the_same_notes_on_other_instruments(tmp_path: Path) -> None:
+    pytest.importorskip("tinysoundfont")
+    for name, held_out in (("usual", False), ("other", True)):
+        write_corpus(tmp_path / name, 2, 5, DEFAULT_SOUNDFONT, held_out_timbres=held_out)
+    usual, other = load_corpus(tmp_path / "usual"), load_corpus(tmp_path / "other")
+    assert usual.clips == other.clips
+    for clip in usual:
+        assert not np.allclose(usual.waveform(clip), other.waveform(clip), atol=0.02)

@@ -128,7 +128,9 @@ def test_only_what_was_asked_for_is_counted() -> None:
         for hz in (2000.0, 1500.0, 800.0, 700.0)
     ]
     measures[0] = replace(measures[0], frames_per_beat=16)
-    report = control_report(asked, measures, [5.0] * 4)
+    asked[1]["lead"] = asked[3]["lead"] = "organ"
+    report = control_report(asked, measures, [5.0] * 4, ["piano", "organ", "organ", "flute"])
+    assert report.lead is not None and (report.lead.mean, report.lead.n) == (0.5, 2)
     assert report.n == 4
     tone = report.separations["tone"]
     assert tone is not None and tone.auc == 1.0
@@ -163,6 +165,7 @@ def test_the_command_reports_on_real_decoded_and_generated_clips(tmp_path: Path)
     checkpoint = write_tiny_checkpoint(tmp_path / "checkpoint")
     output = tmp_path / "report.json"
     arguments = ["evaluate", "--corpus", str(tmp_path / "corpus"), "--output", str(output)]
+    arguments += ["--probe", str(tmp_path / "corpus")]
     arguments += ["--codec", str(checkpoint), "--checkpoint", str(checkpoint)]
     assert main(arguments) == 0
     report = json.loads(output.read_text())
