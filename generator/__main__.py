@@ -12,8 +12,10 @@ from generator.errors import GeneratorError
 COMMAND_MODULES = (
     "generator.corpus.command",
     "generator.codec.command",
+    "generator.codec.coding",
     "generator.text.command",
     "generator.lm.command",
+    "generator.lm.comparison_command",
     "generator.command",
     "generator.evaluation",
 )
