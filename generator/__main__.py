@@ -12,6 +12,7 @@ from generator.errors import GeneratorError
 COMMAND_MODULES = (
     "generator.corpus.command",
     "generator.codec.command",
+    "generator.codec.coding",
     "generator.text.command",
     "generator.lm.command",
     "generator.lm.comparison_command",

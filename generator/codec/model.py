@@ -1,5 +1,6 @@
 """The codec: waveform to codes and back, at 16 kHz and 25 frames a second."""
 
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from generator.files import load_weights, read_json, write_json, write_tensors
 CONFIG_FILE, WEIGHTS_FILE = "codec.json", "codec.safetensors"
 SPECTRA_PER_FRAME = 2
 KERNEL = 7
+LATENT_KERNEL = 5
+N_FRAME_BLOCKS = 2
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,32 @@ class CodecConfig:
         """Returns the samples between two spectra."""
         return self.frame_samples // SPECTRA_PER_FRAME
 
+    @property
+    def encoder_reach(self) -> int:
+        """Returns how many frames before and after its own a frame's codes depend on."""
+        in_spectra = KERNEL // 2 + 1  # a block and the convolution of width 3
+        in_samples = max(self.n_fft, self.short_n_fft) // 2
+        return (
+            N_FRAME_BLOCKS * (KERNEL // 2)
+            + math.ceil(in_spectra / SPECTRA_PER_FRAME)
+            + math.ceil(in_samples / self.frame_samples)
+        )
+
+    @property
+    def decoder_reach(self) -> int:
+        """Returns how many frames of codes before and after its own a frame's spectra depend on."""
+        in_frames = LATENT_KERNEL // 2 + N_FRAME_BLOCKS * (KERNEL // 2)
+        return in_frames + math.ceil(self.n_decoder_blocks * (KERNEL // 2) / SPECTRA_PER_FRAME)
+
+    @property
+    def phase_reach(self) -> int:
+        """Returns how many frames of spectra around it a frame's sound depends on.
+
+        The peaks' phases, which depend on all that came before, are not counted.
+        """
+        rounds = self.n_phase_iterations + 1
+        return math.ceil(rounds * math.ceil(self.n_fft / self.hop) / SPECTRA_PER_FRAME)
+
 
 class ConvNeXtBlock(nn.Module):
     """Depthwise convolution over time and a small perceptron per step, added to the input.
@@ -93,8 +122,7 @@ class Encoder(nn.Module):
             nn.Conv1d(n_features, width, 3, padding=1),
             ConvNeXtBlock(width, 3),
             nn.Conv1d(width, frame_width, SPECTRA_PER_FRAME, stride=SPECTRA_PER_FRAME),
-            ConvNeXtBlock(frame_width, 2),
-            ConvNeXtBlock(frame_width, 2),
+            *(ConvNeXtBlock(frame_width, 2) for _ in range(N_FRAME_BLOCKS)),
             nn.Conv1d(frame_width, config.latent_width, 1),
         )
 
@@ -111,9 +139,8 @@ class Decoder(nn.Module):
         super().__init__()
         width, frame_width = config.width, config.frame_width
         self.layers = nn.Sequential(
-            nn.Conv1d(config.latent_width, frame_width, 5, padding=2),
-            ConvNeXtBlock(frame_width, 2),
-            ConvNeXtBlock(frame_width, 2),
+            nn.Conv1d(config.latent_width, frame_width, LATENT_KERNEL, padding=LATENT_KERNEL // 2),
+            *(ConvNeXtBlock(frame_width, 2) for _ in range(N_FRAME_BLOCKS)),
             nn.ConvTranspose1d(frame_width, width, SPECTRA_PER_FRAME, stride=SPECTRA_PER_FRAME),
             *(ConvNeXtBlock(width, 3) for _ in range(config.n_decoder_blocks)),
         )
@@ -172,14 +199,17 @@ class Codec(nn.Module):
     @torch.inference_mode()
     def decode(self, codes: Tensor) -> Tensor:
         """Returns waveforms [B, T * 640] for codes [B, k, T], 1 <= k <= K."""
+        waveform: Tensor = self.phase(self.decoded_spectrum(codes))
+        return waveform.clamp(-1.0, 1.0)
+
+    @torch.inference_mode()
+    def decoded_spectrum(self, codes: Tensor) -> Tensor:
+        """Returns the magnitudes [B, n_bins, 2 T] of codes [B, k, T], 1 <= k <= K."""
         latents = self.quantiser.decode(codes)
         if codes.shape[0] < 1 or codes.shape[2] < 1:
             raise RequestError(f"expected at least one frame, got shape {tuple(codes.shape)}")
-        log = self.decoder(latents).float().clamp(max=MAX_LOG_MAGNITUDE)
-        spectrum = log.exp()
-        spectrum = torch.where(spectrum < GATE_BELOW, spectrum * GATE_FACTOR, spectrum)
-        waveform: Tensor = self.phase(spectrum)
-        return waveform.clamp(-1.0, 1.0)
+        spectrum = self.decoder(latents).float().clamp(max=MAX_LOG_MAGNITUDE).exp()
+        return torch.where(spectrum < GATE_BELOW, spectrum * GATE_FACTOR, spectrum)
 
 
 def save_codec(codec: Codec, folder: Path) -> None:

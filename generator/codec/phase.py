@@ -1,6 +1,7 @@
 """Waveforms from magnitude spectra: phase from peaks, then a few Griffin-Lim rounds."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,17 @@ from torch import Tensor, nn
 
 MOMENTUM = 0.99
 _FAR = 1 << 20
+
+
+@dataclass(frozen=True)
+class Turning:
+    """How a spectrum's last frame stands and turns, from which the next one goes on.
+
+    Phase and turn of a hop in radians, [B, n_fft // 2 + 1] each.
+    """
+
+    phase: Tensor
+    turn: Tensor
 
 
 class PhaseReconstruction(nn.Module):
@@ -30,8 +42,15 @@ class PhaseReconstruction(nn.Module):
 
     def forward(self, spectrum: Tensor) -> Tensor:
         """Returns waveforms [B, T * hop]."""
+        return self.agree(spectrum, self.peak_phase(spectrum)[0])
+
+    def agree(self, spectrum: Tensor, phase: Tensor) -> Tensor:
+        """Returns waveforms [B, T * hop] after the rounds that make overlapping frames agree.
+
+        phase: unit complex numbers to start from, shaped as the spectrum. A frame moves by its
+        neighbours within reach of the transform, once a round.
+        """
         envelope = self._window_sum(spectrum.shape[-1])
-        phase = self._peak_phase(spectrum)
         previous: Tensor | None = None
         for _ in range(self.n_iterations):
             again = self._transform(self._invert(spectrum * phase, envelope))
@@ -65,8 +84,11 @@ class PhaseReconstruction(nn.Module):
             padded, self.n_fft, self.hop, window=self.window, center=False, return_complex=True
         )
 
-    def _peak_phase(self, spectrum: Tensor) -> Tensor:
-        """Returns unit complex numbers, shaped as the spectrum."""
+    def peak_phase(self, spectrum: Tensor, before: Turning | None = None) -> tuple[Tensor, Turning]:
+        """Returns unit complex numbers, shaped as the spectrum, and how its last frame stands.
+
+        before: how the frame before the first one stood; None at the beginning of a clip.
+        """
         n_bins, n_frames = spectrum.shape[1:]
         bins = torch.arange(n_bins, device=spectrum.device)[None, :, None]
         log = torch.log(spectrum + 1e-6)
@@ -80,14 +102,21 @@ class PhaseReconstruction(nn.Module):
         nearest = torch.where(bins - below <= above - bins, below, above).clamp(0, n_bins - 1)
         turn = 2 * math.pi * self.hop / self.n_fft * (bins + offset)
         turn = turn.gather(1, nearest)  # [B, n_bins, T]: how far each bin turns in a hop
-        phase = self.first_phase.to(spectrum.dtype).expand(len(spectrum), -1)
+        last_turn: Tensor | None = None
+        if before is None:
+            phase = self.first_phase.to(spectrum.dtype).expand(len(spectrum), -1)
+        else:
+            phase, last_turn = before.phase, before.turn
         columns = []
         for frame in range(n_frames):
             peak = nearest[:, :, frame]
             phase = phase.gather(1, peak)
-            if frame:
-                before = turn[:, :, frame - 1].gather(1, peak)
-                phase = phase + 0.5 * (turn[:, :, frame] + before)
+            if last_turn is not None:
+                # Whole turns are left out: a float32 would lose its place within a minute.
+                turned = 0.5 * (turn[:, :, frame] + last_turn.gather(1, peak))
+                phase = (phase + turned).remainder(2 * math.pi)
+            last_turn = turn[:, :, frame]
             columns.append(phase)
         angles = torch.stack(columns, dim=2) + math.pi * bins
-        return torch.polar(torch.ones_like(angles), angles)
+        assert last_turn is not None
+        return torch.polar(torch.ones_like(angles), angles), Turning(phase, last_turn)
