@@ -15,7 +15,7 @@ from torch import Tensor
 
 from alignment.errors import AlignmentError
 from generator.lm.core import Core
-from generator.lm.patterns import DelayPattern
+from generator.lm.patterns import Pattern
 from generator.lm.timing import N_TIME_BINS, bins_to_seconds, seconds_to_bins
 
 N_STRUCTURAL = 4
@@ -41,24 +41,31 @@ class FlatRows:
 class FlatVocabulary:
     """The ids: K * V codes, PAD, EOS, HOLE, BOS, start bins, total bins, text."""
 
-    delays: tuple[int, ...]
-    codebook_size: int
+    pattern: Pattern
+    """How codes are interleaved."""
     text_vocabulary_size: int
+
+    def __post_init__(self) -> None:
+        if self.pattern.n_passes > 1:
+            raise AlignmentError(
+                f"flat rows of several lengths go through a clip once, "
+                f"got a {self.pattern.kind} pattern of {self.pattern.n_passes} passes"
+            )
 
     @classmethod
     def of(cls, core: Core) -> FlatVocabulary:
         """Returns the vocabulary of a core."""
-        return cls(tuple(core.delays), core.codebook_size, core.text_vocabulary_size)
+        return cls(core.pattern, core.text_vocabulary_size)
 
     @property
     def n_codebooks(self) -> int:
         """The number of codebooks K."""
-        return len(self.delays)
+        return self.pattern.n_codebooks
 
     @property
-    def pattern(self) -> DelayPattern:
-        """How codes are interleaved."""
-        return DelayPattern(self.delays, self.codebook_size)
+    def codebook_size(self) -> int:
+        """The number of codes of a codebook, V."""
+        return self.pattern.codebook_size
 
     @property
     def n_codes(self) -> int:

@@ -229,9 +229,6 @@ class Pattern:
         )
 
 
-DelayPattern = Pattern
-
-
 def delay(n_codebooks: int, codebook_size: int) -> Pattern:
     """Returns the pattern in which each codebook runs a step later: T + K - 1 steps."""
     return Pattern(tuple(range(n_codebooks)), codebook_size)

@@ -12,7 +12,6 @@ from trl.trainer.utils import add_fused_lm_head
 from alignment.collation import flat_row
 from alignment.errors import AlignmentError
 from alignment.face import IGNORED_LABEL, FlatAudioLM
-from generator.lm.patterns import DelayPattern
 from generator.lm.sampling import SamplingSettings, sample_codes
 from generator.lm.starter import StarterConfig, StarterCore
 from tests.tiny import tiny_core
@@ -26,6 +25,9 @@ CONFIGS = {
     ),
     "late codebooks": StarterConfig(
         width=32, n_layers=1, n_heads=2, delays=(0, 1, 2, 3), codebook_size=16
+    ),
+    "flattened codebooks": StarterConfig(
+        width=32, n_layers=1, n_heads=2, delays=(0, 1, 2), pattern="flattening", codebook_size=16
     ),
 }
 
@@ -41,12 +43,13 @@ def direct_log_probs(core: StarterCore, header: Tensor, codes: Tensor) -> Tensor
     condition = core.condition(header[None], torch.ones_like(header)[None], seconds)
     result = torch.zeros(n_codebooks, n_frames)
     rows = [[hole] * n_codebooks]
-    for step in range(n_frames + max(core.delays)):
+    places = core.pattern.places(n_frames).tolist()
+    for step in range(core.pattern.n_steps(n_frames)):
         hidden = core.trunk(torch.tensor([rows]), condition)[0, -1]
         row = []
-        for codebook, delay in enumerate(core.delays):
-            frame = step - delay
-            if 0 <= frame < n_frames:
+        for codebook, steps in enumerate(places):
+            if step in steps:
+                frame = steps.index(step)
                 code = int(codes[codebook, frame])
                 logits = core.lm_heads[codebook](hidden)
                 result[codebook, frame] = logits.log_softmax(-1)[code]
@@ -97,7 +100,7 @@ def test_flat_log_probs_equal_direct_ones_in_ragged_batches(name: str, side: str
     found = model(input_ids=ids, labels=labels_of(model, ids), fused_lm_head=True).log_probs
     assert found.shape == (3, ids.shape[1] - 1)
     following = ids[:, 1:]
-    pattern = DelayPattern(core.delays, core.codebook_size)
+    pattern = core.pattern
     for row, clip in enumerate(clips):
         expected = direct_log_probs(core, headers[row], clip)
         is_code = model.vocabulary.is_code(following[row])

@@ -5,9 +5,10 @@ import torch
 
 from alignment.errors import AlignmentError
 from alignment.flat import FlatVocabulary
+from generator.lm.patterns import Pattern, coarse_first, delay, flattening
 from generator.lm.timing import N_TIME_BINS
 
-SMALL = FlatVocabulary(delays=(0, 1), codebook_size=4, text_vocabulary_size=3)
+SMALL = FlatVocabulary(delay(2, 4), text_vocabulary_size=3)
 
 
 def test_ids_lie_one_after_another_with_codes_first() -> None:
@@ -41,11 +42,25 @@ def test_a_prompt_is_text_then_bins_then_the_beginning() -> None:
 
 @pytest.mark.parametrize("delays", [(0,), (0, 1), (0, 1, 2, 3), (0, 0, 1, 1), (0, 0)])
 def test_codes_come_back_from_their_completion(delays: tuple[int, ...]) -> None:
-    vocabulary = FlatVocabulary(delays=delays, codebook_size=16, text_vocabulary_size=5)
+    vocabulary = FlatVocabulary(Pattern(delays, 16), text_vocabulary_size=5)
     codes = torch.randint(16, (3, len(delays), 9), generator=torch.Generator().manual_seed(0))
     completions = vocabulary.completions(codes)
     assert completions.shape == (3, (9 + max(delays)) * len(delays) + 1)
     assert torch.equal(vocabulary.codes(completions), codes)
+
+
+def test_flattened_codes_come_back_from_their_completion() -> None:
+    vocabulary = FlatVocabulary(flattening(3, 16), text_vocabulary_size=5)
+    codes = torch.randint(16, (2, 3, 4), generator=torch.Generator().manual_seed(0))
+    completions = vocabulary.completions(codes)
+    assert completions.shape == (2, 3 * 4 * 3 + 1)
+    assert int((completions == vocabulary.hole).sum()) == 2 * 3 * 4 * 2
+    assert torch.equal(vocabulary.codes(completions), codes)
+
+
+def test_a_pattern_of_two_passes_is_refused() -> None:
+    with pytest.raises(AlignmentError, match="got a coarse_first pattern of 2 passes"):
+        FlatVocabulary(coarse_first(2, 16), text_vocabulary_size=5)
 
 
 def padded(rows: list[torch.Tensor], side: str) -> torch.Tensor:

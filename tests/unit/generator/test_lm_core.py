@@ -8,7 +8,7 @@ import torch
 from generator.errors import RequestError
 from generator.lm.attention import band_mask, explicit_attention, fused_projections
 from generator.lm.core import all_logits
-from generator.lm.patterns import DelayPattern, shift_right
+from generator.lm.patterns import delay, shift_right
 from generator.lm.starter import StarterConfig, StarterCore
 from generator.lm.timing import (
     bins_to_seconds,
@@ -33,7 +33,7 @@ def rows(batch: int, n_frames: int, seed: int = 0) -> torch.Tensor:
     """Returns input rows [B, S, 2] of random codes."""
     generator = torch.Generator().manual_seed(seed)
     codes = torch.randint(0, 512, (batch, 2, n_frames), generator=generator)
-    pattern = DelayPattern((0, 1), 512)
+    pattern = delay(2, 512)
     return shift_right(pattern.build(codes), pattern.hole)
 
 

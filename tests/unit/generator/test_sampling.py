@@ -9,7 +9,6 @@ import torch
 
 from generator.errors import GeneratorError, RequestError
 from generator.lm.core import all_logits
-from generator.lm.patterns import DelayPattern
 from generator.lm.sampling import (
     SamplingSettings,
     draw,
@@ -39,7 +38,7 @@ def slow_greedy(
     core: StarterCore, text: torch.Tensor, times: torch.Tensor, n_frames: int, guidance: float
 ) -> torch.Tensor:
     """Returns greedy codes [B, K, T]: the whole sequence again at every step, no cache."""
-    pattern = DelayPattern(core.delays, core.codebook_size)
+    pattern = core.pattern
     batch, n_steps = text.shape[0], pattern.n_steps(n_frames)
     rows = torch.full((batch, n_steps + 1, core.n_codebooks), pattern.hole)
     empty, mask = core.empty_text(batch)
