@@ -1,12 +1,15 @@
 """Where clips and checkpoints lie on disk. Rows hold relative paths; this makes them absolute."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path, PurePosixPath
 from uuid import UUID
 
 from django.conf import settings
+from django.utils.text import slugify
 
+from attune.catalog.cards import CARD_FILE, read_card
 from attune.catalog.errors import CatalogError, CheckpointError
 from attune.catalog.models import Checkpoint, CheckpointKind
 
@@ -39,6 +42,36 @@ def stored_folder(folder: Path) -> str:
     store = Path(settings.ATTUNE_CHECKPOINTS).resolve()
     absolute = folder.resolve()
     return str(absolute.relative_to(store) if absolute.is_relative_to(store) else absolute)
+
+
+def keep_checkpoint(folder: Path) -> Path:
+    """The store's own copy of a checkpoint folder, made once for each content.
+
+    What lies outside may be replaced by a newer version; checkpoints that were trained on the
+    older one still need it.
+    """
+    card = read_card(folder)
+    store = Path(settings.ATTUNE_CHECKPOINTS)
+    kept = store / f"{slugify(card.name) or 'checkpoint'}-{card.content_hash[:12]}"
+    if kept.is_dir():
+        return kept
+    store.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{kept.name}.", dir=store))
+    try:
+        for name in (CARD_FILE, *card.content["files"]):
+            shutil.copyfile(folder / name, draft / name)
+        if read_card(draft).content_hash != card.content_hash:
+            raise CheckpointError(f"{folder} changed while it was copied", folder=folder)
+        draft.chmod(0o755)
+        draft.rename(kept)
+    except OSError as exc:
+        if not kept.is_dir():  # another start was first: its copy is as good
+            raise CheckpointError(
+                f"{folder} cannot be copied to {kept}: {exc}", folder=folder
+            ) from exc
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return kept
 
 
 def checkpoint_chain(checkpoint: Checkpoint) -> tuple[Path, list[Path]]:
