@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Real
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from generator.errors import GeneratorError, RequestError
-from generator.lm.attention import fused_projections
-from generator.lm.core import Core, head_weights, stack_texts
+from generator.lm.adapters import RowAdapters
+from generator.lm.core import Core, stack_texts
 from generator.lm.patterns import Pattern, shift_right
+from generator.lm.preparation import Preparation
+from generator.melody import NOT_TOLD
 
 StepCallback = Callable[[int, int], None]
+
+STEPS_PER_CHECK = 32
+"""How often it is looked at whether logits are numbers; on a GPU every look waits for it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ class SamplingSettings:
 
 def truncate(logits: Tensor, settings: SamplingSettings) -> Tensor:
     """Returns probabilities [..., V] of logits after temperature, top_k and top_p."""
-    logits = logits / settings.temperature
+    if settings.temperature != 1.0:
+        logits = logits / settings.temperature
     if 0 < settings.top_k < logits.shape[-1]:
         least = logits.topk(settings.top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
@@ -140,6 +145,104 @@ def check_prefix(core: Core, prefix: Tensor, batch: int, n_frames: int) -> None:
         )
 
 
+def check_finite(totals: Tensor, first: int, n_steps: int, seeds: Sequence[int]) -> None:
+    """Raises GeneratorError where totals [S, B] of logits are no numbers; row 0 is step first."""
+    wrong = (~totals.isfinite()).nonzero()
+    if len(wrong):
+        step, clip = (int(place) for place in wrong[0])
+        raise GeneratorError(
+            f"the logits of clip {clip + 1} of {len(seeds)}, seed {seeds[clip]}, are not finite "
+            f"at step {first + step} of {n_steps}"
+        )
+
+
+class Chooser:
+    """Draws the tokens of one step after another and keeps what shows that they are sound."""
+
+    def __init__(self, settings: SamplingSettings, uniform: Tensor, seeds: Sequence[int]) -> None:
+        """uniform: numbers [S, B, K]."""
+        self._settings = settings
+        self._uniform = uniform
+        self._seeds = seeds
+        self._totals = torch.zeros(uniform.shape[:2], device=uniform.device)
+        self._n_checked = 0
+
+    def tokens(self, logits: Tensor, step: int, asked: slice) -> Tensor:
+        """Returns tokens [B, k] of logits [B, k, V] of the asked codebooks."""
+        torch.sum(logits, dim=(1, 2), out=self._totals[step])
+        if self._settings.top_k == 1:
+            return logits.argmax(dim=-1)
+        return draw(truncate(logits, self._settings), self._uniform[step, :, asked])
+
+    def check(self, n_done: int) -> None:
+        """Raises GeneratorError if a step before n_done had logits that are not numbers."""
+        totals = self._totals[self._n_checked : n_done]
+        check_finite(totals, self._n_checked, len(self._totals), self._seeds)
+        self._n_checked = n_done
+
+
+def usual_ranges(ranges: Sequence[slice], pattern: Pattern) -> list[slice]:
+    """Returns the heads to compute at each step: the needed ones where many steps need the same.
+
+    The few steps at both ends, where codebooks start and stop, take all heads.
+    """
+    counts = Counter((asked.start, asked.stop) for asked in ranges)
+    least = len(ranges) / (2 * pattern.n_turns)
+    whole = slice(0, pattern.n_codebooks)
+    return [
+        asked if asked.start == asked.stop or counts[asked.start, asked.stop] >= least else whole
+        for asked in ranges
+    ]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a grid before its first step is sampled."""
+
+    grid: Tensor
+    """[B, S, K], filled in as steps are sampled."""
+    wanted: Tensor
+    """Bool [S, K], the places to sample."""
+    ranges: Sequence[slice]
+    """The codebooks whose heads each step computes."""
+    is_whole: Sequence[bool]
+    """Whether a step samples all codebooks."""
+    first: int
+    """The first step with a place to sample."""
+
+    @classmethod
+    def of(cls, pattern: Pattern, prefix: Tensor, n_frames: int) -> Plan:
+        """Returns the plan of n_frames frames that begin with prefix [B, K, P]."""
+        grid, known = begun_grid(pattern, prefix.long(), n_frames)
+        wanted = pattern.present(n_frames).to(grid.device) & ~known
+        return cls(
+            grid=grid,
+            wanted=wanted,
+            ranges=usual_ranges(head_ranges(wanted), pattern),
+            is_whole=wanted.all(dim=1).tolist(),
+            first=int(wanted.any(dim=1).long().argmax()),
+        )
+
+    def write(self, step: int, tokens: Tensor) -> None:
+        """Puts tokens [B, k] of a step's range into the grid, where they are wanted."""
+        if self.is_whole[step]:
+            self.grid[:, step] = tokens
+            return
+        asked = self.ranges[step]
+        kept = self.grid[:, step, asked]
+        self.grid[:, step, asked] = torch.where(self.wanted[step, asked], tokens, kept)
+
+
+def check_counts(batch: int, n_frames: int, n_seeds: int, n_adapters: int | None) -> None:
+    """Raises RequestError unless there is a frame, and a seed and an adapter for each clip."""
+    if n_frames < 1:
+        raise RequestError(f"n_frames is at least 1, got {n_frames}")
+    if n_seeds != batch:
+        raise RequestError(f"expected {batch} seeds, one a clip, got {n_seeds}")
+    if n_adapters not in (None, batch):
+        raise RequestError(f"expected {batch} adapters, one a clip, got {n_adapters}")
+
+
 @torch.inference_mode()
 def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
     core: Core,
@@ -150,59 +253,57 @@ def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
     seeds: Sequence[int],
     *,
     text_mask: Tensor | None = None,
+    melody: Tensor | None = None,
     prefix: Tensor | None = None,
+    preparation: Preparation | None = None,
+    adapters: RowAdapters | None = None,
     on_step: StepCallback | None = None,
 ) -> Tensor:
     """Returns codes [B, K, T] drawn for text [B, L] and seconds [B, 2], one seed a clip.
 
     Equal tokens for equal seeds do not depend on the batch, but for the rounding of floats.
+    melody: ids [B, M] of generator.melody to follow; guidance pushes away from none.
     prefix: codes [B, K, P] that the clips begin with; they are kept, and sampling goes on after.
+    preparation: of this core, where more is sampled from it; adapters: one a clip.
     """
-    if n_frames < 1:
-        raise RequestError(f"n_frames is at least 1, got {n_frames}")
-    if len(seeds) != text.shape[0]:
-        raise RequestError(f"expected {text.shape[0]} seeds, one a clip, got {len(seeds)}")
     batch = text.shape[0]
-    pattern = core.pattern
-    n_steps = pattern.n_steps(n_frames)
-    guided = settings.guidance != 1.0
-    copies = 2 if guided else 1
-    if text_mask is None:
-        text_mask = torch.ones_like(text)
+    check_counts(batch, n_frames, len(seeds), None if adapters is None else len(adapters))
     if prefix is None:
         prefix = torch.zeros((batch, core.n_codebooks, 0), dtype=torch.long, device=text.device)
     check_prefix(core, prefix, batch, n_frames)
-    if guided:
+    preparation = preparation or Preparation(core)
+    if preparation.core is not core:
+        raise RequestError("this preparation was made of another core")
+    if text_mask is None:
+        text_mask = torch.ones_like(text)
+    copies = 1
+    if settings.guidance != 1.0:
+        copies = 2
         text, text_mask = stack_texts((text, text_mask), core.empty_text(batch))
         seconds = torch.cat([seconds, seconds])
-
-    grid, known = begun_grid(pattern, prefix.long(), n_frames)
-    wanted = pattern.present(n_frames).to(text.device) & ~known  # [S, K]
-    first = int(wanted.any(dim=1).long().argmax())
+        if melody is not None:
+            melody = torch.cat([melody, torch.full_like(melody, NOT_TOLD)])
+    plan = Plan.of(core.pattern, prefix, n_frames)
+    n_steps = plan.grid.shape[1]
     uniform = uniform_streams(seeds, n_steps, core.n_codebooks).to(text.device)
-    ranges = head_ranges(wanted)
-    heads = head_weights(core).unflatten(0, (core.n_codebooks, -1))  # [K, V, D]
-    condition = core.condition(text, text_mask, seconds, n_frames=n_frames)
-    cache = core.new_cache(copies * batch, n_steps)
-    rows = shift_right(grid, pattern.hole)
-    row = rows[:, first : first + 1]  # [B, 1, K]
-    with fused_projections(core):  # type: ignore[arg-type]
-        if first:
-            core.trunk(rows[:, :first].repeat(copies, 1, 1), condition, cache)
-        for step in range(first, n_steps):
-            hidden = core.trunk(row.repeat(copies, 1, 1), condition, cache)
-            asked = ranges[step]
+    chooser = Chooser(settings, uniform, seeds)
+    begun = shift_right(plan.grid, core.pattern.hole)
+    with preparation.ready(adapters and adapters.repeated(copies)):
+        condition = core.condition(text, text_mask, seconds, melody, n_frames=n_frames)
+        sampling = preparation.sampling(condition, copies * batch, n_steps)
+        if plan.first:
+            sampling.read(begun[:, : plan.first].repeat(copies, 1, 1))
+        row = begun[:, plan.first]  # [B, K]
+        for step in range(plan.first, n_steps):
+            asked = plan.ranges[step]
+            logits = sampling.logits(row.repeat(copies, 1), asked)
             if asked.start < asked.stop:
-                logits = F.linear(hidden[:, 0], heads[asked].flatten(0, 1)).float()
-                logits = logits.view(copies * batch, -1, core.codebook_size)
-                if guided:
+                if copies > 1:
                     logits = guided_logits(logits, settings.guidance)
-                if not math.isfinite(float(logits.sum())):
-                    raise GeneratorError(f"logits are not finite at step {step} of {n_steps}")
-                tokens = draw(truncate(logits, settings), uniform[step, :, asked])
-                kept = grid[:, step, asked]
-                grid[:, step, asked] = torch.where(wanted[step, asked], tokens, kept)
-            row = grid[:, step : step + 1]
+                plan.write(step, chooser.tokens(logits, step, asked))
+            row = plan.grid[:, step]
+            if (step + 1) % STEPS_PER_CHECK == 0 or step + 1 == n_steps:
+                chooser.check(step + 1)
             if on_step is not None:
                 on_step(step + 1, n_steps)
-    return pattern.revert(grid)
+    return core.pattern.revert(plan.grid)

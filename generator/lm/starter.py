@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -38,14 +38,30 @@ class Condition:
     """Start and total, quantised, [B, 2]."""
     embedding: Tensor
     """Added to every step's input, [B, 1, D]."""
-    modulations: tuple[Tensor, ...]
-    """Scales and shifts of each layer, [B, 1, 4 D]."""
+    modulations: tuple[tuple[Tensor, ...], ...]
+    """Gain and shift before attention, then before the feed-forward part, of each layer.
+
+    [B, 1, D] each.
+    """
     metre: Tensor | None = None
     """Frames per beat and beats per bar, 0 where open, [B, 2]."""
     melody: Tensor | None = None
     """The pitch class that leads at each frame, [B, T], or none is told."""
     n_frames: int | None = None
     """How long the clips are, which only a pattern of several passes has to know."""
+    known: KnownInputs | None = None
+    """Of all steps, where the length is known."""
+
+
+@dataclass(frozen=True)
+class KnownInputs:
+    """What the inputs of steps hold beside the codes before them."""
+
+    inputs: Tensor
+    """[B, S, D]."""
+    cosine: Tensor
+    """Of the steps' rotary positions, [S, head_width], as is sine."""
+    sine: Tensor
 
 
 @dataclass(frozen=True)
@@ -134,17 +150,22 @@ class Layer(nn.Module):
     def forward(
         self,
         x: Tensor,
-        modulation: Tensor,
+        modulation: tuple[Tensor, ...],
         rotary: tuple[Tensor, Tensor],
         cache: KeyValueCache | None,
         index: int,
     ) -> Tensor:
-        """Returns x [B, S, D] after this block; modulation: [B, 1, 4 D]."""
-        scale_1, shift_1, scale_2, shift_2 = modulation.chunk(4, dim=-1)
-        attended = torch.addcmul(shift_1, self.attention_norm(x), 1 + scale_1)
+        """Returns x [B, S, D] after this block; modulation: what `modulate` returned."""
+        gain_1, shift_1, gain_2, shift_2 = modulation
+        attended = torch.addcmul(shift_1, self.attention_norm(x), gain_1)
         x = x + self.attention(attended, rotary, cache, index)
-        fed = torch.addcmul(shift_2, self.feed_norm(x), 1 + scale_2)
+        fed = torch.addcmul(shift_2, self.feed_norm(x), gain_2)
         return x + self.fc2(F.gelu(self.fc1(fed), approximate="tanh"))
+
+    def modulate(self, activated: Tensor) -> tuple[Tensor, ...]:
+        """Returns gain, shift, gain, shift [B, 1, D] of a condition [B, 1, D]."""
+        scale_1, shift_1, scale_2, shift_2 = self.modulation(activated).chunk(4, dim=-1)
+        return 1 + scale_1, shift_1, 1 + scale_2, shift_2
 
 
 class StarterCore(nn.Module):
@@ -237,16 +258,37 @@ class StarterCore(nn.Module):
         vector = vector + self.condition_out(F.silu(self.condition_in(vector)))
         vector = vector[:, None]
         activated = F.silu(vector)
-        return Condition(
+        condition = Condition(
             seconds=seconds,
             embedding=vector,
             modulations=tuple(
-                layer.modulation(activated) for layer in cast(Iterable[Layer], self.layers)
+                layer.modulate(activated) for layer in cast(Iterable[Layer], self.layers)
             ),
             metre=None if self.metre is None else self.metre.told(text),
             melody=melody,
             n_frames=n_frames,
         )
+        if n_frames is None:
+            return condition
+        n_steps = min(self.pattern.n_steps(n_frames), N_POSITIONS)
+        return replace(condition, known=self.known_inputs(condition, 0, n_steps))
+
+    def known_inputs(self, condition: Condition, first: int, n_steps: int) -> KnownInputs:
+        """Returns what the condition alone says of the inputs of n_steps steps from first on."""
+        told = self.pattern.steps(first, n_steps, condition.n_frames, condition.embedding.device)
+        remaining = remaining_bins(
+            condition.seconds, told.frame, self.frame_rate_hz, self.config.longest_s
+        )
+        inputs = condition.embedding + self.remaining_embedding(remaining)
+        if self.turn_embedding is not None:
+            inputs = inputs + self.turn_embedding(told.turn)
+        if self.metre is not None and condition.metre is not None:
+            start = torch.round(condition.seconds[:, :1] * self.frame_rate_hz).long()
+            inputs = inputs + self.metre(condition.metre, start + told.frame)
+        if self.melody_embedding is not None:
+            melody = melody_rows(condition.melody, told.frame, len(condition.seconds))
+            inputs = inputs + self.melody_embedding(melody)
+        return KnownInputs(inputs, self.cosine[told.position], self.sine[told.position])
 
     def empty_text(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """Returns header ids [B, L] that leave every slot open, and a mask of ones."""
@@ -281,21 +323,21 @@ class StarterCore(nn.Module):
         n_steps = steps.shape[1]
         if first + n_steps > N_POSITIONS:
             raise RequestError(f"at most {N_POSITIONS} steps fit, got {first + n_steps}")
-        told = self.pattern.steps(first, n_steps, condition.n_frames, steps.device)
-        remaining = remaining_bins(
-            condition.seconds, told.frame, self.frame_rate_hz, self.config.longest_s
-        )
-        x = condition.embedding + self.remaining_embedding(remaining)
-        if self.turn_embedding is not None:
-            x = x + self.turn_embedding(told.turn)
-        if self.metre is not None and condition.metre is not None:
-            start = torch.round(condition.seconds[:, :1] * self.frame_rate_hz).long()
-            x = x + self.metre(condition.metre, start + told.frame)
-        if self.melody_embedding is not None:
-            x = x + self.melody_embedding(melody_rows(condition.melody, told.frame, len(steps)))
+        known = condition.known
+        if known is None or first + n_steps > known.inputs.shape[1]:
+            asked = self.known_inputs(condition, first, n_steps)
+            x, rotary = asked.inputs, (asked.cosine, asked.sine)
+        elif cache is None:
+            x = known.inputs[:, :n_steps]
+            rotary = known.cosine[:n_steps], known.sine[:n_steps]
+        else:
+            x = cache.next_rows(known.inputs, 1, n_steps)
+            rotary = (
+                cache.next_rows(known.cosine, 0, n_steps),
+                cache.next_rows(known.sine, 0, n_steps),
+            )
         for codebook, embedding in enumerate(self.code_embeddings):
             x = x + embedding(steps[:, :, codebook])
-        rotary = self.cosine[told.position], self.sine[told.position]
         for index, (layer, modulation) in enumerate(
             zip(self.layers, condition.modulations, strict=True)
         ):

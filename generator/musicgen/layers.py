@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from generator.lm.attention import KeyValueCache
+from generator.lm.attention import JOINED_NAMES, KeyValueCache
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -68,6 +68,8 @@ def prefix_mask(known: Tensor | None, n_prefix: int, n_queries: int, n_steps: in
 class Attention(nn.Module):
     """Multi-head attention; of its own steps or of a memory."""
 
+    joined_names = JOINED_NAMES
+
     def __init__(self, width: int, n_heads: int) -> None:
         super().__init__()
         self.n_heads = n_heads
@@ -75,7 +77,7 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, width, bias=False)
         self.q_proj = nn.Linear(width, width, bias=False)
         self.out_proj = nn.Linear(width, width, bias=False)
-        self._fused_weight: Tensor | None = None
+        self.joined: nn.Module | None = None
 
     def query(self, x: Tensor) -> Tensor:
         """Returns queries [B, H, S, head_width] of x [B, S, D]."""
@@ -87,9 +89,9 @@ class Attention(nn.Module):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns queries, keys and values [B, H, S, head_width] of x [B, S, D]."""
-        if self._fused_weight is None:
+        if self.joined is None:
             return self.query(x), *self.memory(x)
-        query, key, value = F.linear(x, self._fused_weight).chunk(3, dim=-1)
+        query, key, value = self.joined(x).chunk(3, dim=-1)
         return self._by_head(query), self._by_head(key), self._by_head(value)
 
     def attend(
@@ -105,16 +107,6 @@ class Attention(nn.Module):
             query, memory.keys, memory.values, attn_mask=mask, is_causal=is_causal
         )
         return self.out_proj(read.transpose(1, 2).flatten(2))
-
-    def fuse(self) -> None:
-        """Joins the three projections into one matrix, where no adapter wraps them."""
-        projections = (self.q_proj, self.k_proj, self.v_proj)
-        if all(type(projection) is nn.Linear for projection in projections):
-            self._fused_weight = torch.cat([p.weight.detach() for p in projections])
-
-    def unfuse(self) -> None:
-        """Goes back to the three projections."""
-        self._fused_weight = None
 
     def _by_head(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from generator.errors import RequestError
-from generator.lm.attention import band_mask, explicit_attention, fused_projections
+from generator.lm.attention import band_mask, explicit_attention
 from generator.lm.core import all_logits
 from generator.lm.patterns import delay, shift_right
+from generator.lm.preparation import Preparation
 from generator.lm.starter import StarterConfig, StarterCore
 from generator.lm.timing import (
     bins_to_seconds,
@@ -85,7 +86,7 @@ def test_cached_steps_equal_one_pass_over_all_rows(config: StarterConfig, fused:
     cache = core.new_cache(3, steps.shape[1])
     with torch.inference_mode():
         if fused:
-            with fused_projections(core):
+            with Preparation(core).ready():
                 parts = [core.trunk(steps[:, i : i + 1], condition, cache) for i in range(31)]
         else:
             chunks = [slice(0, 5), slice(5, 6), slice(6, 31)]

@@ -1,0 +1,153 @@
+"""Linear maps laid out for the few rows of a sampling step: joined, and in narrower numbers.
+
+A step multiplies every matrix by a handful of rows, so that its time is the time to read the
+matrices: layouts that the generic product does not use, and narrower numbers, decide the speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import assert_never
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MOST_ROWS = 64
+"""Beyond this many rows the generic product is the better one for float32."""
+
+
+class WeightFormat(StrEnum):
+    """The numbers a core's matrices are held in while codes are sampled.
+
+    On a CPU only the matrices change; everything between them stays float32.
+    """
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+    INT8 = "int8"
+
+
+Product = Callable[[Tensor], Tensor]
+"""Takes rows [N, D] to [N, O]."""
+
+
+def transposed_product(weight: Tensor, bias: Tensor | None) -> Product:
+    """Returns the product with a transposed copy of a weight [O, D], the fastest for one row."""
+    turned = weight.t().contiguous()
+    if bias is None:
+        return lambda rows: torch.mm(rows, turned)
+    return lambda rows: torch.addmm(bias, rows, turned)
+
+
+def blocked_product(weight: Tensor, bias: Tensor | None, n_rows: int) -> Product:
+    """Returns oneDNN's product with a copy of a weight [O, D] in blocks fit for n_rows."""
+    blocks = torch.ops.mkldnn._reorder_linear_weight(weight, n_rows)
+    multiply = torch.ops.mkldnn._linear_pointwise.default
+    return lambda rows: multiply(rows, blocks, bias, "none", [], "")
+
+
+def bfloat16_product(weight: Tensor, bias: Tensor | None, n_rows: int) -> Product:
+    """Returns the product of bfloat16 rows with a bfloat16 copy, added up in float32."""
+    narrow_bias = None if bias is None else bias.bfloat16()
+    multiply = blocked_product(weight.bfloat16(), narrow_bias, n_rows)
+    return lambda rows: multiply(rows.bfloat16()).float()
+
+
+def float16_product(weight: Tensor, bias: Tensor | None) -> Product:
+    """Returns the product of float32 rows with a float16 copy, in float32."""
+    packed = torch.ops.quantized.linear_prepack_fp16(weight.float(), bias)
+    multiply = torch.ops.quantized.linear_dynamic_fp16.default
+    return lambda rows: multiply(rows, packed)
+
+
+def int8_product(weight: Tensor, bias: Tensor | None) -> Product:
+    """Returns the product of int8 rows with an int8 copy that has one scale an output.
+
+    Rows are scaled one by one to -1 to 1, and a row with both ends goes along, so that the range
+    the product finds is always this one: what a row gives does not depend on its neighbours.
+    """
+    scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127  # [O]
+    steps = torch.round(weight / scale[:, None]).to(torch.int8)
+    per_output = torch._make_per_channel_quantized_tensor(
+        steps, scale.double(), torch.zeros(len(weight), dtype=torch.long), 0
+    )
+    packed = torch.ops.quantized.linear_prepack(per_output, None)
+    multiply = torch.ops.quantized.linear_dynamic.default
+    ends = torch.zeros(1, weight.shape[1])
+    ends[0, :2] = torch.tensor([-1.0, 1.0])
+
+    def product(rows: Tensor) -> Tensor:
+        largest = torch.linalg.vector_norm(rows, torch.inf, dim=1, keepdim=True)
+        largest = largest.clamp(min=1e-12)
+        multiplied = multiply(torch.cat([rows / largest, ends]), packed)[:-1] * largest
+        return multiplied if bias is None else multiplied + bias
+
+    return product
+
+
+def packed_product(
+    weight: Tensor, bias: Tensor | None, weight_format: WeightFormat, n_rows: int
+) -> Product:
+    """Returns the fastest product known of n_rows rows with a weight [O, D] on a CPU."""
+    match weight_format:
+        case WeightFormat.FLOAT32 if n_rows > MOST_ROWS:
+            return lambda rows: F.linear(rows, weight, bias)
+        case WeightFormat.FLOAT32 if n_rows == 1:
+            return transposed_product(weight, bias)
+        case WeightFormat.FLOAT32:
+            return blocked_product(weight, bias, n_rows)
+        case WeightFormat.FLOAT16:
+            return float16_product(weight, bias)
+        case WeightFormat.BFLOAT16:
+            return bfloat16_product(weight, bias, n_rows)
+        case WeightFormat.INT8:
+            return int8_product(weight, bias)
+        case _:
+            assert_never(weight_format)
+
+
+class JoinedLinear(nn.Module):
+    """Linear maps of the same inputs as one, with a copy of their weights made at the first use.
+
+    On a CPU the copy is laid out for the number of rows that comes, once for each kind of number.
+    """
+
+    def __init__(self, parts: Sequence[nn.Linear], weight_format: WeightFormat) -> None:
+        super().__init__()
+        self._parts = tuple(parts)  # a tuple, so that they are not its submodules
+        self._format = weight_format
+        self._products: dict[int, Product] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, S, O] of x [B, S, D]; O counts the outputs of all parts."""
+        batch, n_steps, width = x.shape
+        n_rows = batch * n_steps
+        kind = self._kind(n_rows)
+        product = self._products.get(kind)
+        if product is None:
+            product = self._products[kind] = self._product(n_rows)
+        return product(x.reshape(n_rows, width)).view(batch, n_steps, -1)
+
+    def _kind(self, n_rows: int) -> int:
+        """Returns a number that calls which can share one layout have in common."""
+        if self._format in (WeightFormat.FLOAT32, WeightFormat.BFLOAT16):
+            return min(n_rows, 2) if n_rows <= MOST_ROWS else 3
+        return 0
+
+    def _product(self, n_rows: int) -> Product:
+        weights = [part.weight.detach() for part in self._parts]
+        weight = torch.cat(weights) if len(weights) > 1 else weights[0]
+        biases = [part.bias.detach() for part in self._parts if part.bias is not None]
+        bias = torch.cat(biases) if biases else None
+        if weight.device.type == "cpu":
+            return packed_product(weight, bias, self._format, n_rows)
+        return lambda rows: F.linear(rows, weight, bias)
+
+
+def are_joinable(modules: Sequence[nn.Module]) -> bool:
+    """Returns whether modules are plain linear maps, all with a bias or all without."""
+    linears = [module for module in modules if type(module) is nn.Linear]
+    return len(linears) == len(modules) and len({linear.bias is None for linear in linears}) == 1
