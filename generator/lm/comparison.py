@@ -32,7 +32,7 @@ from generator.text.header import BAR_IDS, BEAT_IDS
 logger = logging.getLogger(__name__)
 
 SETTINGS_FILE, CURVE_FILE, RESULT_FILE = "settings.json", "curve.json", "result.json"
-N_CURVE_POINTS = 20
+N_CURVE_POINTS = 10
 N_CURVE_CLIPS = 24
 N_TIMED_CLIPS = 3
 
