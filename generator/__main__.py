@@ -17,6 +17,7 @@ COMMAND_MODULES = (
     "generator.lm.command",
     "generator.lm.comparison_command",
     "generator.command",
+    "generator.musicgen.command",
     "generator.evaluation",
 )
 

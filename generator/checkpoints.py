@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, assert_never
 
 import safetensors
 import torch
+from torch import nn
 
 from generator.errors import CheckpointError
-from generator.files import file_sha256, load_weights, read_json, write_json, write_tensors
+from generator.files import (
+    file_sha256,
+    load_weights,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
 from generator.lm.starter import StarterConfig, StarterCore
 
 CARD_FORMAT = 1
@@ -24,7 +34,41 @@ CODEC_FILES = ("codec.json", "codec.safetensors")
 PLANNER_FILES = ("planner.json", "planner.safetensors")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 FULL_FILES = (*CODEC_FILES, CORE_CONFIG_FILE, CORE_WEIGHTS_FILE, *PLANNER_FILES)
-KINDS: dict[str, tuple[str, ...]] = {"full": FULL_FILES, "adapter": ADAPTER_FILES}
+KINDS = ("full", "adapter")
+SHOWN_KEYS = 3
+PEFT_PREFIX = "base_model.model."
+WHOLE_MODEL_KEYS = {r"^decoder\.": ""}
+"""How weights of an adapter on a whole MusicGen are named on its decoder, as PEFT maps keys."""
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+class Family(StrEnum):
+    """Whose layout a full checkpoint has: our own, or that of transformers' MusicGen."""
+
+    STARTER = "starter"
+    MUSICGEN = "musicgen"
+
+
+def needed_files(family: str, kind: str) -> tuple[str, ...]:
+    """Returns the files without which a checkpoint of a family and kind is none."""
+    if kind not in KINDS:
+        raise CheckpointError(f"kind is one of {sorted(KINDS)}, got {kind!r}")
+    try:
+        known = Family(family)
+    except ValueError as exc:
+        raise CheckpointError(
+            f"family is one of {[f.value for f in Family]}, got {family!r}"
+        ) from exc
+    if kind == "adapter":
+        return ADAPTER_FILES
+    match known:
+        case Family.STARTER:
+            return FULL_FILES
+        case Family.MUSICGEN:  # the weights may lie in one file or in several
+            return ("config.json",)
+        case _:
+            assert_never(known)
 
 
 @dataclass(frozen=True)
@@ -46,13 +90,12 @@ class Card:
     def __post_init__(self) -> None:
         if self.format != CARD_FORMAT:
             raise CheckpointError(f"card format {CARD_FORMAT} is known, got {self.format}")
-        if self.kind not in KINDS:
-            raise CheckpointError(f"kind is one of {sorted(KINDS)}, got {self.kind!r}")
+        needed = needed_files(self.family, self.kind)
         if not isinstance(self.files, dict) or not all(
             isinstance(digest, str) for digest in self.files.values()
         ):
             raise CheckpointError(f"files maps names to sha256, got {str(self.files)[:80]}")
-        absent = [name for name in KINDS[self.kind] if name not in self.files]
+        absent = [name for name in needed if name not in self.files]
         if absent:
             raise CheckpointError(f"the card of a {self.kind} checkpoint names {absent} too")
         outside = [name for name in self.files if Path(name).name != name]
@@ -89,17 +132,21 @@ def write_card(
     name: str,
     kind: str,
     licence: str,
-    family: str = "starter",
+    family: str = Family.STARTER.value,
+    files: Sequence[str] | None = None,
     parent: str | None = None,
     parent_hash: str | None = None,
     recipe: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
     created_at: datetime | None = None,
 ) -> Card:
-    """Hashes a folder's files and writes its card, the last step that makes it a checkpoint."""
-    if kind not in KINDS:
-        raise CheckpointError(f"kind is one of {sorted(KINDS)}, got {kind!r}")
-    absent = [file for file in KINDS[kind] if not (folder / file).is_file()]
+    """Hashes a folder's files and writes its card, the last step that makes it a checkpoint.
+
+    files: the names it consists of, where these are not just the needed ones.
+    """
+    needed = needed_files(family, kind)
+    names = tuple(files) if files is not None else needed
+    absent = [file for file in dict.fromkeys((*needed, *names)) if not (folder / file).is_file()]
     if absent:
         raise CheckpointError(f"{folder} lacks {absent}")
     card = Card(
@@ -108,7 +155,7 @@ def write_card(
         family=family,
         licence=licence,
         created_at=(created_at or datetime.now(UTC)).isoformat(timespec="seconds"),
-        files={file: file_sha256(folder / file) for file in KINDS[kind]},
+        files={file: file_sha256(folder / file) for file in names},
         parent=parent,
         parent_hash=parent_hash,
         recipe=dict(recipe or {}),
@@ -158,19 +205,37 @@ def chain_hash(folders: Sequence[Path]) -> str:
     return result
 
 
-def merge_adapter(core: StarterCore, folder: Path) -> StarterCore:
-    """Returns the core with a PEFT adapter folder merged into its weights."""
+def merge_adapter(core: AnyModule, folder: Path) -> AnyModule:
+    """Returns the core with a PEFT adapter folder merged into its weights.
+
+    Adapters of a whole MusicGen are read too: what they call the decoder is our core.
+    """
     # PEFT loads the whole of transformers, seconds that a run without adapters is spared.
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
 
     for name in ADAPTER_FILES:  # PEFT would fall back to pickled weights or to a hub
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder / name} is missing")
+    stored = {_key_in_core(name) for name in read_tensors(folder / ADAPTER_FILES[1])}
     try:
-        merged = PeftModel.from_pretrained(core, str(folder)).merge_and_unload()
-    except (RuntimeError, ValueError, KeyError, safetensors.SafetensorError) as exc:
+        model = PeftModel.from_pretrained(core, str(folder), key_mapping=WHOLE_MODEL_KEYS)
+    except (RuntimeError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as exc:
         raise CheckpointError(f"{folder} does not fit the core: {exc}") from exc
-    assert isinstance(merged, StarterCore)
+    if astray := sorted(stored ^ set(get_peft_model_state_dict(model))):
+        raise CheckpointError(
+            f"{folder} does not fit the core: {len(astray)} weights of the adapter or of its "
+            f"targets have no counterpart, such as {astray[:SHOWN_KEYS]}"
+        )
+    merged = model.merge_and_unload()
+    assert isinstance(merged, type(core))
     for parameter in merged.parameters():
         parameter.requires_grad_(True)
     return merged.eval()
+
+
+def _key_in_core(name: str) -> str:
+    """Returns what a weight of an adapter is called in a core."""
+    inner = name.removeprefix(PEFT_PREFIX)
+    for pattern, replacement in WHOLE_MODEL_KEYS.items():
+        inner = re.sub(pattern, replacement, inner)
+    return PEFT_PREFIX + inner

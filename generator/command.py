@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,11 +15,13 @@ from generator.codec.model import load_codec, save_codec
 from generator.errors import RequestError
 from generator.files import read_json
 from generator.lm.sampling import SamplingSettings
+from generator.musicgen.hub import resolve
 from generator.requests import ClipRequest
 from generator.synthesis import load_generator
 from generator.text.planner import load_planner, save_planner
 
 STARTER = Path(__file__).parent / "starter"
+SETTINGS = ("guidance", "temperature", "top_k", "top_p")
 
 logger = logging.getLogger(__name__)
 
@@ -38,18 +39,21 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     assemble.add_argument("--metrics", type=Path, help="JSON for the card: what was measured")
     assemble.set_defaults(run=run_assembly)
 
-    defaults = SamplingSettings()
     generate = subparsers.add_parser("generate", help="make clips from prompts")
     generate.add_argument("prompts", nargs="+")
-    generate.add_argument("--checkpoint", type=Path, default=STARTER)
+    generate.add_argument(
+        "--checkpoint",
+        default=STARTER,
+        help="a checkpoint folder, a MusicGen folder, or hub:facebook/musicgen-small",
+    )
     generate.add_argument("--adapter", type=Path, action="append", default=[])
     generate.add_argument("--out", type=Path, default=Path(), help="folder of the WAV files")
     generate.add_argument("--seconds", type=float, default=5.0)
     generate.add_argument("--seed", type=int, default=0, help="of the first clip; then one more")
-    generate.add_argument("--guidance", type=float, default=defaults.guidance)
-    generate.add_argument("--temperature", type=float, default=defaults.temperature)
-    generate.add_argument("--top-k", type=int, default=defaults.top_k)
-    generate.add_argument("--top-p", type=float, default=defaults.top_p)
+    for name in SETTINGS:
+        kind = int if name == "top_k" else float
+        flag = f"--{name.replace('_', '-')}"
+        generate.add_argument(flag, type=kind, help="the checkpoint's own unless given")
     generate.set_defaults(run=run_generation)
 
 
@@ -76,16 +80,13 @@ def run_generation(arguments: argparse.Namespace) -> None:
         ClipRequest(prompt, arguments.seconds, arguments.seed + number)
         for number, prompt in enumerate(arguments.prompts)
     ]
-    settings = replace(
-        SamplingSettings(),
-        guidance=arguments.guidance,
-        temperature=arguments.temperature,
-        top_k=arguments.top_k,
-        top_p=arguments.top_p,
-    )
+    asked = {name: getattr(arguments, name) for name in SETTINGS}
+    told = {name: value for name, value in asked.items() if value is not None}
+    SamplingSettings(**told)  # refuses a bad value before anything is loaded
     if not arguments.out.is_dir():
         raise RequestError(f"{arguments.out} is not a folder")
-    generator = load_generator(arguments.checkpoint, arguments.adapter)
+    generator = load_generator(resolve(arguments.checkpoint), arguments.adapter)
+    settings = generator.settings(told)
     for request, clip in zip(requests, generator.generate(requests, settings), strict=True):
         path = arguments.out / f"clip-{request.seed}.wav"
         write_wav(path, clip.waveform, clip.sample_rate_hz)

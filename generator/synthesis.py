@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,20 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generator.checkpoints import (
+    CARD_FILE,
+    Family,
     chain_hash,
     content_hash,
-    load_core,
     merge_adapter,
     read_card,
     verify_folder,
 )
-from generator.codec.model import Codec, load_codec
-from generator.errors import CheckpointError
+from generator.errors import CheckpointError, RequestError
+from generator.families import AnyCodec, AnyCore, Parts, PromptPlan, family_of, load_parts
+from generator.lm.core import stack_texts
 from generator.lm.sampling import SamplingSettings, sample_codes
-from generator.lm.starter import StarterCore
 from generator.requests import ClipRequest
-from generator.text.completion import complete_header, plan_rng
-from generator.text.planner import Plan, Planner, load_planner
 
 BATCH_SECONDS = 160.0
 """Clips of at most this much audio are sampled together."""
@@ -40,7 +41,7 @@ class GeneratedClip:
     codes: NDArray[np.int16]
     """As sampled, [K, T]."""
     waveform: NDArray[np.float32]
-    """[N], N = T * samples per frame."""
+    """[N], N = T * samples per frame; stereo is [2, N]."""
     sample_rate_hz: int
     header: tuple[int, ...]
     """What the prompt tells, and the plan that its seed gave to what it leaves open."""
@@ -50,14 +51,13 @@ class GeneratedClip:
 
 
 class Generator:
-    """A planner, a core and a codec that belong together."""
+    """A reader of prompts, a core and a codec that belong together."""
 
-    def __init__(
-        self, *, planner: Planner, core: StarterCore, codec: Codec, content_hash: str
-    ) -> None:
-        self.planner = planner
-        self.core = core
-        self.codec = codec
+    def __init__(self, parts: Parts, *, content_hash: str) -> None:
+        self.reader = parts.reader
+        self.core: AnyCore = parts.core
+        self.codec: AnyCodec = parts.codec
+        self.sampling = parts.sampling
         self.content_hash = content_hash
 
     @property
@@ -65,13 +65,21 @@ class Generator:
         """Where the core computes."""
         return next(self.core.parameters()).device
 
-    def plan(self, prompt: str) -> Plan:
-        """Returns the header of a prompt and the words the planner does not know."""
-        return self.planner.plan(prompt)
+    def plan(self, prompt: str) -> PromptPlan:
+        """Returns what is understood of a prompt and the words that are not."""
+        return self.reader.plan(prompt)
+
+    def settings(self, asked: Mapping[str, Any]) -> SamplingSettings:
+        """Returns the checkpoint's sampling settings with those asked for in their place."""
+        try:
+            return replace(self.sampling, **asked)
+        except TypeError as exc:
+            allowed = sorted(self.sampling.to_json())
+            raise RequestError(f"sampling settings are {allowed}, got {sorted(asked)}") from exc
 
     @torch.inference_mode()
     def decode(self, codes: Tensor | NDArray[np.int16]) -> NDArray[np.float32]:
-        """Returns waveforms [B, N] of codes [B, K, T]."""
+        """Returns waveforms [B, N] of codes [B, K, T]; stereo is [B, 2, N]."""
         tokens = torch.as_tensor(codes).long().to(self.device)
         waveform: NDArray[np.float32] = self.codec.decode(tokens).float().cpu().numpy()
         return waveform
@@ -117,17 +125,20 @@ class Generator:
         """Returns the clips of requests that have equal lengths."""
         plans = [self.plan(request.prompt) for request in requests]
         headers = [
-            complete_header(plan.header, plan_rng(request.seed))
+            self.reader.header(plan, request.seed)
             for plan, request in zip(plans, requests, strict=True)
         ]
+        texts = [torch.tensor([header], device=self.device) for header in headers]
+        text, text_mask = stack_texts(*((ids, torch.ones_like(ids)) for ids in texts))
         duration_s = n_frames / self.core.frame_rate_hz
         codes = sample_codes(
             self.core,
-            torch.tensor(headers, device=self.device),
+            text,
             torch.tensor([[0.0, duration_s]] * len(plans), device=self.device),
             n_frames,
             settings,
             [request.seed for request in requests],
+            text_mask=text_mask,
             on_step=on_step,
         )
         waveforms = self.decode(codes)
@@ -164,31 +175,31 @@ def load_generator(
     device: str = "cpu",
     verify: bool = True,
 ) -> Generator:
-    """Returns the generator of a full checkpoint, adapters merged into its core in order."""
+    """Returns the generator of a full checkpoint, adapters merged into its core in order.
+
+    A MusicGen folder without a card is loaded as it is, with adapters that have none; such a
+    generator has no content hash.
+    """
     chain = [folder, *adapters]
-    for place, kind in zip(chain, ["full"] + ["adapter"] * len(adapters), strict=True):
+    is_carded = family_of(folder) != Family.MUSICGEN or (folder / CARD_FILE).is_file()
+    carded = []
+    for depth, place in enumerate(chain):
+        if not is_carded and not (place / CARD_FILE).is_file():
+            continue
+        kind = "adapter" if depth else "full"
         card = verify_folder(place) if verify else read_card(place)
         if card.kind != kind:
             raise CheckpointError(f"expected a checkpoint of kind {kind}, {place} is {card.kind}")
-    for parent, adapter in zip(chain, adapters, strict=False):
+        carded.append(place)
+    for parent, adapter in pairwise(carded):
         expected, found = read_card(adapter).parent_hash, content_hash(parent)
         if expected is not None and expected != found:
             raise CheckpointError(
                 f"{adapter} was trained on {expected[:12]}..., {parent} is {found[:12]}..."
             )
-    core = load_core(folder)
+    parts = load_parts(folder)
+    core = parts.core
     for adapter in adapters:
         core = merge_adapter(core, adapter)
-    codec = load_codec(folder)
-    stated, offered = len(core.delays), codec.config.n_codebooks
-    if stated > offered or core.codebook_size != codec.config.codebook_size:
-        raise CheckpointError(
-            f"the core speaks {stated} x {core.codebook_size} codes, the codec of {folder} "
-            f"{offered} x {codec.config.codebook_size}"
-        )
-    return Generator(
-        planner=load_planner(folder),
-        core=core.to(device),
-        codec=codec.to(device).eval(),
-        content_hash=chain_hash(chain),
-    )
+    whole = replace(parts, core=core.to(device), codec=parts.codec.to(device).eval())
+    return Generator(whole, content_hash=chain_hash(chain) if is_carded else "")

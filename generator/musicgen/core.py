@@ -189,16 +189,18 @@ class DecoderCore(nn.Module, ABC):
             raise RequestError(
                 f"expected steps of shape [B, S, {self.n_codebooks}], got {tuple(steps.shape)}"
             )
-        first = 0 if cache is None else cache.length
-        place = torch.arange(first, first + steps.shape[1], device=steps.device)
-        n_positions = condition.n_prefix + first + steps.shape[1]
-        x = self.position_vectors(condition.first_position + place, n_positions)
+        n_new = steps.shape[1]
+        n_steps = n_new if cache is None else cache.n_steps
+        place = torch.arange(n_steps, device=steps.device)
+        if cache is not None:
+            place = cache.next_rows(place, 0, n_new)
+        x = self.position_vectors(condition.first_position + place, condition.n_prefix + n_steps)
         for codebook, embedding in enumerate(self.code_embeddings):
             x = x + embedding(steps[:, :, codebook])
         for index, (layer, memory) in enumerate(zip(self.layers, condition.memories, strict=True)):
             x = layer(x, memory, condition.known, cache, index)
         if cache is not None:
-            cache.advance(steps.shape[1])
+            cache.advance(n_new)
         return self.model.decoder.layer_norm(x)
 
     def position_vectors(self, positions: Tensor, n_positions: int) -> Tensor:

@@ -52,23 +52,25 @@ def sinusoids(n_positions: int, width: int) -> Tensor:
     return F.pad(table, (0, width - 2 * half))
 
 
-def prefix_mask(known: Tensor | None, n_prefix: int, n_queries: int, n_steps: int) -> Tensor:
-    """Returns bool [B or 1, 1, n_queries, n_prefix + n_steps]: which keys the last queries see.
+def causal_mask(n_queries: int, n_steps: int, device: torch.device) -> Tensor:
+    """Returns bool [n_queries, n_steps]: which steps the last n_queries of them see."""
+    step = torch.arange(n_steps, device=device)
+    return step[None] <= step[n_steps - n_queries :, None]
+
+
+def with_prefix(seen: Tensor, known: Tensor | None, n_prefix: int) -> Tensor:
+    """Returns bool [B or 1, 1, S, n_prefix + n_steps] of the steps seen [S, n_steps].
 
     known: [B, n_prefix], false where the prefix is padding; None where it has none.
     """
-    query = torch.arange(n_steps - n_queries, n_steps)[:, None]
-    causal = torch.arange(n_steps)[None] <= query  # [n_queries, n_steps]
     if known is None:
-        return F.pad(causal, (n_prefix, 0), value=True)[None, None]
-    causal = causal.to(known.device).expand(len(known), 1, -1, -1)
-    return torch.cat([known[:, None, None].expand(-1, -1, n_queries, -1), causal], dim=-1)
+        return F.pad(seen, (n_prefix, 0), value=True)[None, None]
+    before = known[:, None, None].expand(-1, 1, len(seen), -1)
+    return torch.cat([before, seen.expand(len(known), 1, -1, -1)], dim=-1)
 
 
 class Attention(nn.Module):
-    """Multi-head attention; of its own steps or of a memory."""
-
-    joined_names = JOINED_NAMES
+    """Multi-head attention to a memory, without biases."""
 
     def __init__(self, width: int, n_heads: int) -> None:
         super().__init__()
@@ -77,7 +79,6 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, width, bias=False)
         self.q_proj = nn.Linear(width, width, bias=False)
         self.out_proj = nn.Linear(width, width, bias=False)
-        self.joined: nn.Module | None = None
 
     def query(self, x: Tensor) -> Tensor:
         """Returns queries [B, H, S, head_width] of x [B, S, D]."""
@@ -86,13 +87,6 @@ class Attention(nn.Module):
     def memory(self, states: Tensor) -> Memory:
         """Returns keys and values of states [B, M, D]."""
         return Memory(self._by_head(self.k_proj(states)), self._by_head(self.v_proj(states)))
-
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns queries, keys and values [B, H, S, head_width] of x [B, S, D]."""
-        if self.joined is None:
-            return self.query(x), *self.memory(x)
-        query, key, value = self.joined(x).chunk(3, dim=-1)
-        return self._by_head(query), self._by_head(key), self._by_head(value)
 
     def attend(
         self,
@@ -112,12 +106,61 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
 
 
+class SelfAttention(Attention):
+    """Multi-head attention to the steps so far, and to a prefix before them."""
+
+    joined_names = JOINED_NAMES
+
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__(width, n_heads)
+        self.joined: nn.Module | None = None
+
+    def project(self, x: Tensor) -> tuple[Tensor, Memory]:
+        """Returns queries [B, H, S, head_width], keys and values of x [B, S, D]."""
+        if self.joined is None:
+            return self.query(x), self.memory(x)
+        query, key, value = self.joined(x).chunk(3, dim=-1)
+        return self._by_head(query), Memory(self._by_head(key), self._by_head(value))
+
+    def forward(
+        self,
+        x: Tensor,
+        cache: KeyValueCache | None,
+        index: int,
+        prefix: Memory | None = None,
+        known: Tensor | None = None,
+    ) -> Tensor:
+        """Returns what the steps x [B, S, D] read of themselves, of the cache and of a prefix.
+
+        known: bool [B, P], false where the prefix is padding; None where it has none.
+        """
+        query, memory = self.project(x)
+        seen = None
+        if cache is not None:
+            memory = Memory(*cache.extend(index, *memory))
+            seen = cache.seen()
+        n_queries, n_steps = x.shape[1], memory.keys.shape[2]
+        if prefix is None and seen is None and n_queries == n_steps:
+            return self.attend(query, memory, is_causal=n_queries > 1)
+        n_prefix = 0
+        if prefix is not None:
+            n_prefix = prefix.keys.shape[2]
+            memory = Memory(
+                *(torch.cat(parts, dim=2) for parts in zip(prefix, memory, strict=True))
+            )
+        if n_queries == 1 and seen is None and known is None:
+            return self.attend(query, memory)
+        if seen is None:
+            seen = causal_mask(n_queries, n_steps, x.device)
+        return self.attend(query, memory, with_prefix(seen, known, n_prefix))
+
+
 class TextLayer(nn.Module):
     """Self-attention, cross-attention to text, feed-forward; each behind a norm and added."""
 
     def __init__(self, width: int, n_heads: int, feed_width: int, activation: Activation) -> None:
         super().__init__()
-        self.self_attn = Attention(width, n_heads)
+        self.self_attn = SelfAttention(width, n_heads)
         self.self_attn_layer_norm = nn.LayerNorm(width)
         self.encoder_attn = Attention(width, n_heads)
         self.encoder_attn_layer_norm = nn.LayerNorm(width)
@@ -138,16 +181,7 @@ class TextLayer(nn.Module):
 
         memory: keys and values of the text; known: bool [B, M], false where the text is padding.
         """
-        query, key, value = self.self_attn.project(self.self_attn_layer_norm(x))
-        if cache is not None:
-            key, value = cache.extend(index, key, value)
-        own = Memory(key, value)
-        n_queries, n_steps = x.shape[1], key.shape[2]
-        if n_queries in (1, n_steps):
-            x = x + self.self_attn.attend(query, own, is_causal=n_queries > 1)
-        else:
-            causal = prefix_mask(None, 0, n_queries, n_steps).to(x.device)
-            x = x + self.self_attn.attend(query, own, causal)
+        x = x + self.self_attn(self.self_attn_layer_norm(x), cache, index)
         query = self.encoder_attn.query(self.encoder_attn_layer_norm(x))
         mask = None if known is None else known[:, None, None]
         x = x + self.encoder_attn.attend(query, memory, mask)
@@ -159,7 +193,7 @@ class PrefixLayer(nn.Module):
 
     def __init__(self, width: int, n_heads: int, feed_width: int, activation: Activation) -> None:
         super().__init__()
-        self.self_attn = Attention(width, n_heads)
+        self.self_attn = SelfAttention(width, n_heads)
         self.self_attn_layer_norm = nn.LayerNorm(width)
         self.fc1 = nn.Linear(width, feed_width, bias=False)
         self.fc2 = nn.Linear(feed_width, width, bias=False)
@@ -168,8 +202,7 @@ class PrefixLayer(nn.Module):
 
     def read_prefix(self, prefix: Tensor) -> tuple[Tensor, Memory]:
         """Returns a prefix [B, P, D] after this layer, and its keys and values."""
-        query, key, value = self.self_attn.project(self.self_attn_layer_norm(prefix))
-        memory = Memory(key, value)
+        query, memory = self.self_attn.project(self.self_attn_layer_norm(prefix))
         prefix = prefix + self.self_attn.attend(query, memory, is_causal=True)
         return self._feed(prefix), memory
 
@@ -185,16 +218,8 @@ class PrefixLayer(nn.Module):
 
         memory: keys and values of the prefix; known: bool [B, P], false where it is padding.
         """
-        query, key, value = self.self_attn.project(self.self_attn_layer_norm(x))
-        if cache is not None:
-            key, value = cache.extend(index, key, value)
-        mask = None
-        if known is not None or x.shape[1] > 1:
-            mask = prefix_mask(known, memory.keys.shape[2], x.shape[1], key.shape[2]).to(x.device)
-        whole = Memory(
-            torch.cat([memory.keys, key], dim=2), torch.cat([memory.values, value], dim=2)
-        )
-        return self._feed(x + self.self_attn.attend(query, whole, mask))
+        normed = self.self_attn_layer_norm(x)
+        return self._feed(x + self.self_attn(normed, cache, index, memory, known))
 
     def _feed(self, x: Tensor) -> Tensor:
         return x + self.fc2(self.activation(self.fc1(self.final_layer_norm(x))))

@@ -35,7 +35,11 @@ def load_pretrained(folder: Path) -> Pretrained:
     reader = TextReader(_load_tokenizer(folder))
     config = model.config
     codec = EncodecCodec(model.audio_encoder, config.decoder.audio_channels)
-    _check_codec(folder, config.decoder, codec)
+    if config.decoder.pad_token_id != config.decoder.vocab_size:
+        raise CheckpointError(
+            f"{folder}: the decoder's pad_token_id is {config.decoder.pad_token_id}, expected its "
+            f"vocab_size {config.decoder.vocab_size}"
+        )
     try:
         core = build_core(model, text_length=reader.text_length)
     except ValueError as exc:
@@ -130,17 +134,3 @@ def _load_tokenizer(folder: Path) -> Any:
     if tokenizer.eos_token_id is None:
         raise CheckpointError(f"the tokenizer of {folder} has no end of text")
     return tokenizer
-
-
-def _check_codec(folder: Path, decoder: Any, codec: EncodecCodec) -> None:
-    sizes = codec.config
-    if decoder.num_codebooks > sizes.n_codebooks or decoder.vocab_size != sizes.codebook_size:
-        raise CheckpointError(
-            f"the core of {folder} speaks {decoder.num_codebooks} x {decoder.vocab_size} codes, "
-            f"its codec {sizes.n_codebooks} x {sizes.codebook_size}"
-        )
-    if decoder.pad_token_id != decoder.vocab_size:
-        raise CheckpointError(
-            f"{folder}: the decoder's pad_token_id is {decoder.pad_token_id}, expected its "
-            f"vocab_size {decoder.vocab_size}"
-        )

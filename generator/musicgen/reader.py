@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -25,6 +25,15 @@ class TextPlan:
     def slots(self) -> dict[str, int]:
         """How many ids were read and how many were cut off, for a line in a log."""
         return {"ids": len(self.header), "ids_cut": self.n_ids_cut}
+
+
+class PromptIds(Protocol):
+    """Whatever holds the text ids of a prompt."""
+
+    @property
+    def header(self) -> tuple[int, ...]:
+        """The ids."""
+        ...
 
 
 class TextReader:
@@ -52,6 +61,10 @@ class TextReader:
             unknown_words=tuple(dict.fromkeys(missed)),
             n_ids_cut=len(ids) - n_kept,
         )
+
+    def header(self, plan: PromptIds, seed: int) -> tuple[int, ...]:  # noqa: ARG002
+        """Returns the ids of a plan: MusicGen's clips of one prompt all read the same."""
+        return plan.header
 
 
 def _word_around(prompt: str, start: int, end: int) -> str:
