@@ -49,7 +49,9 @@ def tiny_planner(seed: int = 0) -> Planner:
     known = sorted({p for prompt in TINY_PROMPTS for p in phrases(split_words(prompt))})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Planner(PlannerConfig(phrases=tuple(known), n_buckets=64, width=16)).eval()
+        planner = Planner(PlannerConfig(phrases=tuple(known)))
+        nn.init.normal_(planner.evidence.weight, std=2.0)
+        return planner.eval()
 
 
 def tiny_codec(seed: int = 0) -> Codec:

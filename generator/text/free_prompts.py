@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import RequestError
+from generator.shares import Share
 from generator.text.beats import frames_of_bpm
 from generator.text.header import SLOTS, SlotValue
 from generator.text.planner import Plan
 
 FREE_PROMPTS_FILE = Path(__file__).parent / "free_prompts.json"
-NORMAL_QUANTILE = 1.96
 
 
 class Half(StrEnum):
@@ -40,39 +40,6 @@ class FreePrompt:
 
 
 @dataclass(frozen=True)
-class Share:
-    """`right` of `n`, with Wilson's 95% interval (Wilson 1927)."""
-
-    right: int
-    n: int
-
-    @property
-    def share(self) -> float:
-        """The share, 0 where there is nothing to count."""
-        return self.right / self.n if self.n else 0.0
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The lower and the upper end."""
-        if not self.n:
-            return (0.0, 1.0)
-        square = NORMAL_QUANTILE**2
-        middle = (self.right + square / 2) / (self.n + square)
-        spread = self.right * (self.n - self.right) / self.n + square / 4
-        reach = NORMAL_QUANTILE * spread**0.5 / (self.n + square)
-        return (max(0.0, middle - reach), min(1.0, middle + reach))
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the share as a mapping that JSON can hold."""
-        low, high = self.interval
-        return {
-            "share": round(self.share, 3),
-            "interval": [round(low, 3), round(high, 3)],
-            "n": self.n,
-        }
-
-
-@dataclass(frozen=True)
 class PromptScore:
     """How a planner read prompts: mentions read right, and open slots wrongly set."""
 
@@ -80,8 +47,17 @@ class PromptScore:
     mentions: Share
     mentions_per_slot: dict[str, Share]
     wrongly_set: Share
-    wrongly_set_per_slot: dict[str, Share]
     mistakes: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """One sentence of the figures that matter most."""
+        low, high = self.mentions.interval
+        return (
+            f"{self.mentions.share:.1%} of {self.mentions.n} mentions right "
+            f"({low:.1%} to {high:.1%}), {self.wrongly_set.share:.1%} of "
+            f"{self.wrongly_set.n} open slots wrongly set, {self.n_prompts} prompts"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Returns the counts, without the mistakes, as a mapping that JSON can hold."""
@@ -146,6 +122,5 @@ def score_free_prompts(plan: Callable[[str], Plan], prompts: Sequence[FreePrompt
         mentions=Share(right.total(), told.total()),
         mentions_per_slot={slot: Share(right[slot], told[slot]) for slot in SLOTS if told[slot]},
         wrongly_set=Share(wrong.total(), left_open.total()),
-        wrongly_set_per_slot={slot: Share(wrong[slot], left_open[slot]) for slot in SLOTS},
         mistakes=tuple(mistakes),
     )

@@ -1,4 +1,4 @@
-"""The planner: a small classifier that turns a prompt into a header."""
+"""The planner: a linear classifier that turns a prompt into a header."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from generator.corpus.attributes import ROOTS
 from generator.errors import CheckpointError
 from generator.files import load_weights, read_json, write_json, write_tensors
-from generator.text.beats import TEMPO_OF_FRAMES, find_bpm, frames_of_bpm
+from generator.text.beats import (
+    TEMPO_OF_FRAMES,
+    find_bpm,
+    find_pitch_class,
+    frames_of_bpm,
+    without_figures,
+)
 from generator.text.header import (
     EMPTY_HEADER,
     HEADER_VOCABULARY,
@@ -20,17 +26,17 @@ from generator.text.header import (
     decode_header,
     encode_header,
 )
-from generator.text.vocabulary import (
-    STOP_WORDS,
-    gram_buckets,
-    phrases,
-    split_words,
-)
+from generator.text.lexicon import words_of
+from generator.text.reading import DENIALS, marked_phrases, read_tokens
+from generator.text.spelling import Speller, load_lookalikes
+from generator.text.vocabulary import STOP_WORDS
+
+ROOT_OF_CLASS = {root % 12: root for root in ROOTS}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the planner understood: ten header ids, and the words it has never met."""
+    """What the planner understood: ten header ids, and the words that told it nothing."""
 
     header: tuple[int, ...]
     unknown_words: tuple[str, ...]
@@ -43,81 +49,82 @@ class Plan:
 
 @dataclass(frozen=True)
 class PlannerConfig:
-    """The phrases a planner knows and the size of its layers."""
+    """The phrases a planner knows."""
 
     phrases: tuple[str, ...]
-    n_buckets: int = 4096
-    width: int = 96
 
     def __post_init__(self) -> None:
-        if self.n_buckets < 1 or self.width < 1:
-            raise ValueError(
-                f"n_buckets and width are at least 1, got {self.n_buckets} and {self.width}"
-            )
+        if not self.phrases:
+            raise ValueError("a planner knows at least one phrase, got none")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The ids of the phrases found in a prompt, and the words that are in none."""
+
+    features: tuple[int, ...]
+    unknown_words: tuple[str, ...]
 
 
 class Planner(nn.Module):
-    """A bag of phrases and letter n-grams, one hidden layer, and a choice for each slot."""
+    """A bag of phrases, each of which speaks for or against every value of every slot."""
 
     def __init__(self, config: PlannerConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.EmbeddingBag(
-            len(config.phrases) + config.n_buckets, config.width, mode="sum"
-        )
-        self.hidden = nn.Linear(config.width, config.width)
-        self.choices = nn.Linear(config.width, HEADER_VOCABULARY.size)
+        size = HEADER_VOCABULARY.size
+        self.evidence = nn.EmbeddingBag(len(config.phrases), size, mode="sum")
+        self.bias = nn.Parameter(torch.zeros(size))
         self._phrase_ids = {phrase: index for index, phrase in enumerate(config.phrases)}
-        nn.init.normal_(self.embedding.weight, std=0.1)
+        words = words_of(config.phrases) | STOP_WORDS | DENIALS
+        self._speller = Speller(words, load_lookalikes())
+        nn.init.zeros_(self.evidence.weight)
 
-    def features(self, words: Sequence[str]) -> list[int]:
-        """Returns the ids of the known phrases in words and of the buckets of their n-grams."""
-        ids = [self._phrase_ids[p] for p in phrases(words) if p in self._phrase_ids]
-        first = len(self.config.phrases)
-        for word in words:
-            if word not in STOP_WORDS and not word.isdigit():
-                ids += [first + bucket for bucket in gram_buckets(word, self.config.n_buckets)]
-        return ids
+    def read(self, prompt: str) -> Reading:
+        """Returns the known phrases of a prompt, misspelt words mended, and its unknown words."""
+        tokens = read_tokens(without_figures(prompt), self._speller.known_word)
+        features: dict[int, None] = {}
+        used: set[int] = set()
+        for phrase, places in marked_phrases(tokens):
+            if phrase in self._phrase_ids:
+                features[self._phrase_ids[phrase]] = None
+                used.update(places)
+        unknown = [
+            token.written
+            for place, token in enumerate(tokens)
+            if place not in used and token.known not in STOP_WORDS
+        ]
+        return Reading(tuple(features), tuple(dict.fromkeys(unknown)))
 
     def forward(self, features: Sequence[Sequence[int]]) -> list[Tensor]:
         """Returns each slot's scores, "unspecified" first, [B, 1 + values], for B bags of ids."""
         flat = torch.tensor([i for bag in features for i in bag], dtype=torch.long)
         lengths = torch.tensor([0] + [len(bag) for bag in features[:-1]])
-        pooled = self.embedding(flat, lengths.cumsum(0))
-        sizes = torch.tensor([max(len(bag), 1) for bag in features])[:, None]
-        hidden = F.gelu(self.hidden(pooled / sizes.sqrt()))
-        widths = [1 + len(values) for _, values in HEADER_VOCABULARY.slots]
-        return list(self.choices(hidden).split(widths, dim=-1))
+        scores = self.evidence(flat, lengths.cumsum(0)) + self.bias
+        return list(scores.split([1 + len(v) for _, v in HEADER_VOCABULARY.slots], dim=-1))
 
     @torch.inference_mode()
     def plan(self, prompt: str) -> Plan:
-        """Returns the header of a prompt; words it never met are listed, not dropped in silence.
+        """Returns the header of a prompt; words that told nothing are listed, not dropped.
 
-        Beats per minute are read as numbers, not learned.
+        Beats per minute and keys are read as figures and letters, not learned.
         """
-        words = split_words(prompt)
-        features = self.features(words)
+        reading = self.read(prompt)
         header = list(EMPTY_HEADER)
-        if features:
-            choices = [int(score[0].argmax()) for score in self([features])]
+        if reading.features:
+            choices = [int(score[0].argmax()) for score in self([reading.features])]
             header = [first + choice for first, choice in zip(header, choices, strict=True)]
+        told: dict[str, SlotValue] = {}
         bpm = find_bpm(prompt)
         if bpm is not None:
             frames = frames_of_bpm(bpm)
-            told: dict[str, SlotValue] = {
-                "frames_per_beat": frames,
-                "tempo": TEMPO_OF_FRAMES[frames],
-            }
+            told |= {"frames_per_beat": frames, "tempo": TEMPO_OF_FRAMES[frames]}
+        root = ROOT_OF_CLASS.get(find_pitch_class(prompt))
+        if root is not None:
+            told["root"] = root
+        if told:
             header = encode_header({**decode_header(header), **told})
-        known = self._phrase_ids
-        unknown = [
-            word
-            for word in dict.fromkeys(words)
-            if word not in known
-            and word not in STOP_WORDS
-            and not (bpm is not None and word.partition(".")[0] == str(bpm))
-        ]
-        return Plan(tuple(header), tuple(unknown))
+        return Plan(tuple(header), reading.unknown_words)
 
 
 def save_planner(planner: Planner, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training of the planner: drawn captions, synonyms, typos and words that mean nothing."""
+"""Training of the planner: drawn captions, synonyms, denials, comparisons and idle words."""
 
 from __future__ import annotations
 
@@ -8,26 +8,31 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import assert_never
 
 import torch
 import torch.nn.functional as F
 
 from generator.corpus.attributes import draw_attributes
-from generator.corpus.captions import ADJECTIVES, SUPPLEMENTS, write_caption
+from generator.corpus.captions import write_caption
 from generator.text.beats import find_bpm
 from generator.text.header import HEADER_VOCABULARY, SlotValue, encode_header
+from generator.text.lexicon import OPPOSITES, Entry, entries, known_phrases
 from generator.text.planner import Planner, PlannerConfig
-from generator.text.synonyms import FILLERS, SYNONYMS
-from generator.text.vocabulary import phrases, split_words
+from generator.text.reading import Mark
+from generator.text.synonyms import FILLERS
 
 logger = logging.getLogger(__name__)
 
 IGNORED = -100
-SYNONYM_SHARE = 0.35
-TYPO_SHARE = 0.25
-FILLER_SHARE = 0.25
-LEAST_PHRASE_COUNT = 4
-FREE_SLOTS = ("style", "tempo", "mode", "lead", "tone", "density", "drums")
+CAPTION_SHARE = 0.3
+TYPO_SHARE = 0.15
+FILLER_SHARE = 0.4
+MARK_WEIGHTS = (73, 20, 7)
+"""How often a drawn entry is wanted, denied and only compared to."""
+DENYING = ("no {}", "not {}", "not too {}", "without {}", "nothing {}", "never {}", "isn't {}")
+COMPARING = ("more than {}", "unlike than {}", "bigger than a {}", "than your usual {}")
+LINKS = (" ", ", ", " and ", " music for a ", " with ", "; ")
 
 
 @dataclass(frozen=True)
@@ -56,27 +61,40 @@ def caption_example(rng: random.Random) -> Example:
     return Example(caption.text, {slot: values[slot] for slot in sorted(caption.mentioned)})
 
 
-def synonym_example(rng: random.Random) -> Example:
-    """Returns a prompt in free words with the slots that they speak of."""
-    attributes = asdict(draw_attributes(rng))
-    chosen = rng.sample(FREE_SLOTS, rng.choice((0, 1, 1, 2, 2, 3)))
+def mention(entry: Entry, mark: Mark, rng: random.Random) -> tuple[str, dict[str, SlotValue]]:
+    """Returns an entry as a prompt may put it, and the slot that it then mentions, if any."""
+    match Mark.DENIED if entry.denied else mark:
+        case Mark.WANTED:
+            return entry.text, {entry.slot: entry.value}
+        case Mark.DENIED:
+            text = rng.choice(DENYING).format(entry.text) + ","
+            value = entry.value if entry.denied else OPPOSITES.get((entry.slot, entry.value))
+            return text, {} if value is None else {entry.slot: value}
+        case Mark.REFERENCE:
+            # What something is only compared to tells its style ("faster than a waltz"), no more.
+            slots = {entry.slot: entry.value} if entry.slot == "style" else {}
+            return rng.choice(COMPARING).format(entry.text) + ",", slots
+        case other:
+            assert_never(other)
+
+
+def free_example(rng: random.Random) -> Example:
+    """Returns a prompt of entries drawn without regard to each other, at most one a slot."""
     words: list[str] = []
     slots: dict[str, SlotValue] = {}
-    for slot in chosen:
-        key = (slot, str(attributes[slot]))
-        choices = SYNONYMS.get(key, ())
-        if rng.random() < 0.4:
-            choices = ADJECTIVES.get(key, ()) + SUPPLEMENTS.get(key, ()) or choices
-        if choices:
-            words.append(rng.choice(choices))
-            slots[slot] = attributes[slot]
-    if rng.random() < 0.03:
-        words.append(rng.choice(SYNONYMS["swing", "True"]))
-        slots["swing"] = True
-    words += rng.sample(FILLERS, rng.choice((0, 1, 1, 2)) if words else 2)
+    for entry in rng.sample(entries(), rng.choice((0, 1, 1, 2, 2, 3, 4, 6))):
+        text, told = mention(entry, rng.choices(list(Mark), MARK_WEIGHTS)[0], rng)
+        if entry.slot not in slots:
+            words.append(text)
+            slots |= told
+    words += rng.sample(FILLERS, rng.choice((0, 0, 1, 2)) if words else 2)
     rng.shuffle(words)
-    link = rng.choice((" ", ", ", " and ", " music for a ", " with "))
-    return Example(link.join(words), slots)
+    return Example(rng.choice(LINKS).join(words), slots)
+
+
+def single_examples(rng: random.Random) -> list[Example]:
+    """Returns every entry alone: wanted, denied and compared to, so that none is missed."""
+    return [Example(*mention(entry, mark, rng)) for entry in entries() for mark in Mark]
 
 
 def misspell(word: str, rng: random.Random) -> str:
@@ -94,7 +112,7 @@ def misspell(word: str, rng: random.Random) -> str:
 
 
 def roughen(example: Example, rng: random.Random) -> Example:
-    """Returns the example with typos in longer words, fillers or made-up words, or as it was."""
+    """Returns the example with typos in longer words, or an idle word, or as it was."""
     words = example.prompt.split()
     if rng.random() < TYPO_SHARE:
         words = [
@@ -102,30 +120,17 @@ def roughen(example: Example, rng: random.Random) -> Example:
             for w in words
         ]
     if rng.random() < FILLER_SHARE:
-        made_up = "".join(rng.choices(string.ascii_lowercase, k=rng.randrange(3, 9)))
-        words.insert(rng.randrange(len(words) + 1), rng.choice((*FILLERS, made_up)))
+        words.insert(rng.randrange(len(words) + 1), rng.choice(FILLERS))
     return Example(" ".join(words), example.slots)
 
 
 def draw_examples(n_examples: int, rng: random.Random) -> list[Example]:
-    """Returns examples to train on."""
-    return [
-        roughen(synonym_example(rng) if rng.random() < SYNONYM_SHARE else caption_example(rng), rng)
+    """Returns examples to train on, beside every entry alone."""
+    drawn = [
+        roughen(caption_example(rng) if rng.random() < CAPTION_SHARE else free_example(rng), rng)
         for _ in range(n_examples)
     ]
-
-
-def known_phrases(rng: random.Random, n_captions: int) -> tuple[str, ...]:
-    """Returns the words and frequent word pairs of captions and synonyms, sorted."""
-    counts: Counter[str] = Counter()
-    for _ in range(n_captions):
-        counts.update(phrases(split_words(caption_example(rng).prompt)))
-    known = {p for p, n in counts.items() if not p.isdigit() and n >= LEAST_PHRASE_COUNT}
-    frequent = {p for p in known if " " not in p or counts[p] >= n_captions / 500}
-    for words in SYNONYMS.values():
-        for text in words:
-            frequent.update(phrases(split_words(text)))
-    return tuple(sorted(frequent))
+    return [*single_examples(rng), *drawn]
 
 
 def targets(example: Example) -> list[int]:
@@ -144,19 +149,16 @@ def train_planner(
     n_examples: int = 40000,
     n_epochs: int = 4,
     batch_size: int = 64,
-    n_buckets: int = 4096,
-    width: int = 96,
 ) -> Planner:
     """Returns a planner trained on freshly drawn examples."""
     rng = random.Random(seed)
-    known = known_phrases(rng, max(50, n_examples // 2))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        planner = Planner(PlannerConfig(phrases=known, n_buckets=n_buckets, width=width))
+        planner = Planner(PlannerConfig(phrases=known_phrases()))
     examples = draw_examples(n_examples, rng)
-    features = [planner.features(split_words(example.prompt)) for example in examples]
+    features = [planner.read(example.prompt).features for example in examples]
     wanted = torch.tensor([targets(example) for example in examples])
-    optimiser = torch.optim.AdamW(planner.parameters(), lr=4e-3, weight_decay=1e-3)
+    optimiser = torch.optim.AdamW(planner.parameters(), lr=3e-2, weight_decay=1e-4)
     n_steps = n_epochs * (len(examples) // batch_size)
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, n_steps)
     order = list(range(len(examples)))

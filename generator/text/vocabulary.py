@@ -1,55 +1,64 @@
-"""Words of a prompt: how it is split, which words carry no wish, and features for typos."""
+"""Words of a prompt: how it is split, and which words carry no wish of their own."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-import zlib
-from collections.abc import Sequence
 from itertools import pairwise
 
-WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+(?:\.\d+)?|[^\w\s]", re.UNICODE)
-PUNCTUATION = frozenset(".,;:!?'\"()[]{}-–—/\\&+*#@%^_=<>|~`’‘“”…$")
-GRAM_LENGTHS = (3, 4, 5)
+WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+(?:\.\d+)?|[^\w\s]", re.UNICODE)
+PUNCTUATION = frozenset(".,;:!?'\"()[]{}-–—/\\&+*#@%^_=<>|~`’‘“”…$¿¡。、・")
+INVISIBLE = frozenset({"Mn", "Me", "Cf", "Sk"})
 
-_STOP_WORD_LINES = (
-    "a about am an and any are as at background be bit by can clip could do feel feeling for",
-    "from give has have i in is it its just kind like little made make me melody mood music",
-    "musical my of on one or over part piece play played playing please quite rather really",
-    "short so some something song sort sound sounding sounds style that the their then there",
-    "these they this to track tune very want we which with you your key tempo bpm per minute",
-    "beats",
+_FUNCTION_WORDS = (
+    "a about after again all also always am an and another any anybody anyone anything are as at",
+    "be because been before being between both bring build but by can could did do does doing each",
+    "either else even ever every everybody everyone everything for from get gets gimme give given",
+    "gives goes had has have he her here hers him his how i if in into is it its it's just",
+    "keep keeps kind let like likes ll made make makes making may me might mine must my",
+    "need needs of off on only onto or other our ours out over own perhaps please",
+    "pls put quite rather re really same see shall she should so some somebody someone something",
+    "somewhat sort still such take takes than that that's the their them then there these they",
+    "thing things this those through till to too two um under until us use used using ve very via",
+    "want wants was we were what when where which while who whole whose why will wish with within",
+    "would yeah yes you your yours clearly fully simply add create compose produce generate",
+    "there's i'd i'm i've we'd we're let's you're",
 )
-STOP_WORDS = frozenset(word for line in _STOP_WORD_LINES for word in line.split())
+FUNCTION_WORDS = frozenset(word for line in _FUNCTION_WORDS for word in line.split())
+"""Words that hold a sentence together; they part no phrase ("four on the floor")."""
+
+_MUSIC_WORDS = (
+    "accompaniment arrangement background beats bit bpm clip composition feel feeling feels",
+    "instrument instruments key kinda listen little loop melody melodies minute minutes mode mood",
+    "moods music musical notes part per piece pieces play played player playing plays recording",
+    "rhythm rhythms scale second seconds sense short song songs sound sounding sounds sounded",
+    "style styled styles tempo theme tone touch track tracks tune tunes version vibe vibes tad",
+    "few going lot lots many more most much one",
+)
+MUSIC_WORDS = frozenset(word for line in _MUSIC_WORDS for word in line.split())
+"""Words of music that say nothing alone; in a phrase they may ("music box")."""
+STOP_WORDS = FUNCTION_WORDS | MUSIC_WORDS
+
+
+def plain(text: str) -> str:
+    """Returns a text in lower case without accents and invisible signs."""
+    decomposed = unicodedata.normalize("NFKD", text).lower()
+    kept = (letter for letter in decomposed if unicodedata.category(letter) not in INVISIBLE)
+    return "".join(kept).replace("’", "'")
 
 
 def split_words(prompt: str) -> list[str]:
     """Returns the lower-case words, numbers and symbols of a prompt.
 
-    Accents and punctuation are left out.
+    Accents and punctuation are left out; what a hyphen joins are two words.
     """
-    decomposed = unicodedata.normalize("NFKD", prompt).lower()
-    text = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
-    return [word for word in WORD.findall(text) if word not in PUNCTUATION]
+    return [word for word in WORD.findall(plain(prompt)) if word not in PUNCTUATION]
 
 
-def phrases(words: Sequence[str]) -> list[str]:
-    """Returns the words and the pairs of neighbours, joined by a blank."""
-    pairs = [f"{a} {b}" for a, b in pairwise(words)]
-    return [*words, *pairs]
+def phrases(words: list[str]) -> list[str]:
+    """Returns the words and the pairs of neighbours, joined by a blank.
 
-
-def gram_buckets(word: str, n_buckets: int) -> list[int]:
-    """Returns the buckets of a word's letter n-grams, which a misspelt word mostly shares.
-
-    Words outside the Latin script have none: no training prompt says what theirs mean.
+    Function words between two others are skipped.
     """
-    if not word.isascii():
-        return []
-    marked = f"<{word}>"
-    grams = {
-        marked[start : start + length]
-        for length in GRAM_LENGTHS
-        for start in range(len(marked) - length + 1)
-    }
-    return sorted(zlib.crc32(gram.encode()) % n_buckets for gram in grams)
+    rest = [word for word in words if word not in FUNCTION_WORDS]
+    return [*words, *(f"{a} {b}" for a, b in pairwise(rest))]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from generator.command import STARTER
 from generator.errors import CheckpointError
 from generator.files import read_json, write_json
-from generator.text.beats import frames_of_bpm
 from generator.text.header import EMPTY_HEADER
 from generator.text.planner import Planner, load_planner, save_planner
 from generator.text.training import (
@@ -21,15 +21,21 @@ from generator.text.training import (
 
 @pytest.fixture(scope="module")
 def planner() -> Planner:
-    return train_planner(n_examples=12000, n_epochs=6, n_buckets=2048, width=64)
+    return load_planner(STARTER)
+
+
+def test_training_learns_to_read_captions_and_leaves_the_rest_open() -> None:
+    score = score_planner(train_planner(n_examples=6000), held_out_examples(300))
+    assert score.n_captions == 300
+    assert score.mentioned >= 0.85
+    assert score.left_open >= 0.95
 
 
 def test_held_out_captions_are_read_and_the_rest_left_open(planner: Planner) -> None:
     score = score_planner(planner, held_out_examples(300))
-    assert score.n_captions == 300
-    assert score.mentioned >= 0.95
-    assert score.left_open >= 0.95
-    assert min(score.mentioned_per_slot.values()) >= 0.85
+    assert score.mentioned >= 0.97
+    assert score.left_open >= 0.99
+    assert min(score.mentioned_per_slot.values()) >= 0.9
 
 
 def test_a_prompt_is_planned_slot_by_slot(planner: Planner) -> None:
@@ -48,12 +54,35 @@ def test_beats_per_minute_are_read_as_a_number(planner: Planner) -> None:
     assert planner.plan("piano, 150 bpm").slots["frames_per_beat"] == 10
     assert planner.plan("piano, 62 bpm").slots["tempo"] == "slow"
     assert "frames_per_beat" not in planner.plan("slow piano").slots
-    assert [frames_of_bpm(bpm) for bpm in (1, 62, 75, 94, 150, 999)] == [24, 24, 20, 16, 10, 10]
+    assert planner.plan("fast piano, 62 bpm").slots["tempo"] == "slow"
+
+
+def test_a_key_tells_root_and_mode(planner: Planner) -> None:
+    assert planner.plan("piano in D minor").slots == {"lead": "piano", "mode": "minor", "root": 62}
+    assert "root" not in planner.plan("piano in F# minor").slots  # the corpus has no such key
+
+
+@pytest.mark.parametrize(
+    ("prompt", "slots"),
+    [
+        ("no drums", {"drums": "none"}),
+        ("nothing sad", {"mode": "major"}),
+        ("not too fast", {"tempo": "medium"}),
+        ("no piano", {}),
+        ("not a waltz", {}),
+        ("without swing", {"swing": False}),
+        ("slower than a waltz", {"tempo": "slow", "style": "waltz"}),
+    ],
+)
+def test_what_is_denied_or_compared_to_is_not_asked_for(
+    planner: Planner, prompt: str, slots: dict[str, object]
+) -> None:
+    assert planner.plan(prompt).slots == slots
 
 
 def test_unknown_words_are_reported_once_each(planner: Planner) -> None:
-    plan = planner.plan("Zyqqo piano zyqqo for my quolph 🎵 夜")
-    assert plan.unknown_words == ("zyqqo", "quolph", "🎵", "夜")
+    plan = planner.plan("Zyqqo piano zyqqo for my quolph in a room 🎵 夜")
+    assert plan.unknown_words == ("zyqqo", "quolph", "room", "🎵", "夜")
     assert plan.slots["lead"] == "piano"
 
 
@@ -62,26 +91,37 @@ def test_a_prompt_without_known_words_leaves_everything_open(planner: Planner, p
     assert planner.plan(prompt).header == EMPTY_HEADER
 
 
-def test_typos_are_mostly_understood(planner: Planner) -> None:
-    prompts = {
-        "pianno": ("lead", "piano"),
-        "trumpett": ("lead", "trumpet"),
-        "melancolic": ("mode", "minor"),
-        "cheerfull": ("mode", "major"),
-        "energettic": ("tempo", "fast"),
-        "lulaby": ("style", "lullaby"),
-    }
-    right = [
-        planner.plan(f"a {word} song").slots.get(slot) == value
-        for word, (slot, value) in prompts.items()
-    ]
-    assert sum(right) >= 4
+@pytest.mark.parametrize(
+    ("word", "slot", "value"),
+    [
+        ("pianno", "lead", "piano"),
+        ("trumpett", "lead", "trumpet"),
+        ("melancolic", "mode", "minor"),
+        ("cheerfull", "mode", "major"),
+        ("energettic", "tempo", "fast"),
+        ("lulaby", "style", "lullaby"),
+        ("slwo", "tempo", "slow"),
+    ],
+)
+def test_misspelt_words_are_understood_and_not_reported(
+    planner: Planner, word: str, slot: str, value: str
+) -> None:
+    plan = planner.plan(f"a {word} song")
+    assert plan.slots == {slot: value}
+    assert plan.unknown_words == ()
+
+
+@pytest.mark.parametrize("word", ["past", "farm", "bass", "cellar"])
+def test_a_word_that_resembles_a_known_one_is_reported(planner: Planner, word: str) -> None:
+    plan = planner.plan(word)
+    assert plan.slots == {}
+    assert plan.unknown_words == (word,)
 
 
 def test_training_twice_gives_the_same_planner() -> None:
     prompt = "calm flute"
-    first = train_planner(n_examples=200, n_epochs=1, n_buckets=64, width=8)
-    second = train_planner(n_examples=200, n_epochs=1, n_buckets=64, width=8)
+    first = train_planner(n_examples=200, n_epochs=1)
+    second = train_planner(n_examples=200, n_epochs=1)
     assert first.config == second.config
     assert first.plan(prompt) == second.plan(prompt)
     assert all((a == b).all() for a, b in zip(first.parameters(), second.parameters(), strict=True))
