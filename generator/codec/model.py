@@ -55,6 +55,11 @@ class CodecConfig:
             )
 
     @property
+    def n_channels(self) -> int:
+        """Returns 1: stereo is two streams of a mono codec, see generator.stereo."""
+        return 1
+
+    @property
     def frame_samples(self) -> int:
         """Returns the samples of one frame of codes."""
         return self.sample_rate_hz // self.frame_rate_hz

@@ -6,6 +6,8 @@ no trace; what they hold is one block and what lies within reach of it on both s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -183,3 +185,53 @@ class StreamDecoder:
         for kept in (self._spectrum, self._phase):
             kept.forget_before(max(0, stop - reach) * SPECTRA_PER_FRAME)
         return waveform.clamp(-1.0, 1.0)
+
+
+class SurroundedDecoder:
+    """Waveforms of codes that arrive in blocks, each decoded together with its surroundings.
+
+    For codecs whose sound depends on codes of any distance, as a recurrent layer's does: equal to
+    decoding all at once as far as what lies beyond `reach` frames is forgotten.
+    """
+
+    def __init__(
+        self,
+        decode: Callable[[Tensor], Tensor],
+        frame_samples: int,
+        reach: int,
+        block_frames: int = BLOCK_FRAMES,
+    ) -> None:
+        """decode: codes [B, K, T] to waveforms [..., T * frame_samples]."""
+        if block_frames < 1 or reach < 0:
+            raise RequestError(
+                f"block_frames is at least 1 and reach at least 0, got {block_frames} and {reach}"
+            )
+        self.decode = decode
+        self.frame_samples = frame_samples
+        self.reach = reach
+        self.block_frames = block_frames
+        self._codes = _Ahead()
+        self._n_decoded = 0
+
+    def push(self, codes: Tensor) -> Tensor | None:
+        """Returns the waveform [..., n] that more codes [B, K, t] complete, None while none is."""
+        self._codes.append(codes)
+        parts = []
+        while self._codes.end - self.reach - self._n_decoded >= self.block_frames:
+            parts.append(self._decode(self._n_decoded + self.block_frames))
+        return torch.cat(parts, dim=-1) if parts else None
+
+    def finish(self) -> Tensor | None:
+        """Returns the waveform [..., n] of what is left, None if all is decoded."""
+        parts = []
+        while self._n_decoded < self._codes.end:
+            parts.append(self._decode(min(self._n_decoded + self.block_frames, self._codes.end)))
+        return torch.cat(parts, dim=-1) if parts else None
+
+    def _decode(self, stop: int) -> Tensor:
+        start, size = max(0, self._n_decoded - self.reach), self.frame_samples
+        waveform = self.decode(self._codes.stretch(start, min(stop + self.reach, self._codes.end)))
+        waveform = waveform[..., (self._n_decoded - start) * size : (stop - start) * size]
+        self._n_decoded = stop
+        self._codes.forget_before(max(0, stop - self.reach))
+        return waveform

@@ -58,7 +58,7 @@ def test_generate_writes_a_wav_file_for_every_prompt(checkpoint: Path, tmp_path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--seconds", "0"], "duration_s is 1 to 30 seconds, got 0.0"),
+        (["--seconds", "0"], "duration_s is 1 to 600 seconds, got 0.0"),
         (["--temperature", "0"], "temperature is 0.05 to 5, got 0.0"),
         (["--checkpoint", "/nowhere"], "card.json is missing"),
         (["--out", "/nowhere"], "/nowhere is not a folder"),
