@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from generator.audio import wav_writer, write_wav
-from generator.checkpoints import load_core, parent_of, save_core, write_card
+from generator.checkpoints import load_core, save_core, write_card
 from generator.codec.model import load_codec, save_codec
 from generator.errors import RequestError
 from generator.files import read_json
@@ -81,7 +81,6 @@ def run_assembly(arguments: argparse.Namespace) -> None:
         licence=arguments.licence,
         recipe=read_json(arguments.recipe) if arguments.recipe else {},
         metrics=read_json(arguments.metrics) if arguments.metrics else {},
-        **parent_of(arguments.core),
     )
     logger.info("%s is complete: %s", arguments.out, ", ".join(sorted(card.files)))
 
