@@ -159,9 +159,12 @@ def load_codes(path: Path) -> NDArray[np.int16]:
 
 
 def check_lengths(
-    preferences: Sequence[Preference], *, n_codebooks: int, codebook_size: int, text_length: int
+    preferences: Sequence[Preference], *, n_codebooks: int, codebook_size: int, text_lengths: range
 ) -> list[int]:
-    """Returns how many frames the clips of each preference have, once all fit the core."""
+    """Returns how many frames the clips of each preference have, once all fit the core.
+
+    text_lengths: how many ids a header of the core can have.
+    """
     lengths = []
     for row in preferences:
         shapes = []
@@ -182,10 +185,11 @@ def check_lengths(
                 f"the clips of pair {row.pair} have {shapes[0]} and {shapes[1]} frames; "
                 "clips of a pair are equally long"
             )
-        if len(row.header) != text_length:
+        if len(row.header) not in text_lengths:
+            allowed = " to ".join(str(n) for n in sorted({text_lengths[0], text_lengths[-1]}))
             raise RunFolderError(
                 f"the header of pair {row.pair} has {len(row.header)} ids, "
-                f"the core reads {text_length}"
+                f"the core reads {allowed}"
             )
         lengths.append(shapes[0])
     return lengths

@@ -29,10 +29,11 @@ from alignment.runs import (
 )
 from alignment.scoring import Agreement, measure_agreement, parent_scores, score_preferences
 from alignment.stopping import StopSwitch
-from generator.checkpoints import content_hash, load_core, merge_adapter, read_card, verify_folder
+from generator.checkpoints import content_hash, merge_adapter, read_card, verify_folder
 from generator.errors import CheckpointError
+from generator.families import AnyCore, load_core
 from generator.files import write_json
-from generator.lm.starter import StarterCore
+from generator.lm.core import text_lengths
 
 
 class HeldOut:
@@ -52,7 +53,7 @@ class HeldOut:
         return measure_agreement(scores, self.parent)
 
 
-def load_parent(run: RunFolder) -> tuple[StarterCore, str]:
+def load_parent(run: RunFolder) -> tuple[AnyCore, str]:
     """Returns the core of the run's parent, adapters merged, and the parent's content hash."""
     try:
         for folder in run.chain:
@@ -86,7 +87,7 @@ def train_run(run: RunFolder, *, stop: StopSwitch, device: str = "cpu") -> dict[
         preferences,
         n_codebooks=core.n_codebooks,
         codebook_size=core.codebook_size,
-        text_length=core.text_length,
+        text_lengths=text_lengths(core),
     )
     train = [row for row in preferences if row.split is Split.TRAIN]
     held_out = [row for row in preferences if row.split is Split.HELD_OUT]

@@ -68,6 +68,12 @@ def head_weights(core: Core) -> Tensor:
     return torch.cat([head.weight for head in cast(Iterable[nn.Linear], core.lm_heads)])
 
 
+def text_lengths(core: Core) -> range:
+    """Returns how many ids a text of a core can have: from those of an empty text to the most."""
+    empty, _ = core.empty_text(1)
+    return range(empty.shape[1], core.text_length + 1)
+
+
 def stack_texts(*texts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Returns texts (ids [B, L], mask [B, L]) as one; the shorter end in masked zeros."""
     length = max(ids.shape[1] for ids, _ in texts)
