@@ -202,8 +202,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         "numbers of quantiser.codebooks are NaN or infinite",
     ),
     "NaN in the planner": (
-        lambda f: change_tensor(f / "planner.safetensors", "hidden.weight", with_nan),
-        "planner.safetensors: 1 of 256 numbers of hidden.weight",
+        lambda f: change_tensor(f / "planner.safetensors", "bias", with_nan),
+        r"planner.safetensors: 1 of \d+ numbers of bias are NaN or infinite",
     ),
     "whole numbers for weights": (
         lambda f: change_tensor(f / "lm.safetensors", HEAD, lambda t: t.long()),

@@ -9,6 +9,7 @@ from generator.errors import RequestError
 from generator.lm.sampling import SamplingSettings
 from generator.requests import ClipRequest
 from generator.synthesis import BATCH_SECONDS, Generator, batches, load_generator
+from generator.text.header import decode_header
 from tests.tiny import write_tiny_checkpoint
 
 SETTINGS = SamplingSettings(guidance=2.0, temperature=1.0, top_k=0)
@@ -28,7 +29,8 @@ def test_a_clip_carries_all_that_made_it(generator: Generator) -> None:
     assert np.isfinite(clip.waveform).all()
     assert np.abs(clip.waveform).max() > 0
     assert (clip.sample_rate_hz, clip.seed, clip.duration_s) == (16000, 7, 2.0)
-    assert clip.header == generator.plan("a slow ballad on piano").header
+    told = generator.plan("a slow ballad on piano").slots
+    assert told.items() <= decode_header(clip.header).items()
 
 
 def test_the_waveform_is_the_decoded_codes(generator: Generator) -> None:
