@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
@@ -18,14 +19,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from generator.audio import write_wav
 from generator.codec.evaluation import codebook_use, evaluate_reconstruction
 from generator.codec.model import Codec, load_codec
-from generator.corpus.attributes import FRAMES_PER_BEAT_OF_TEMPO
+from generator.corpus.attributes import FRAMES_PER_BEAT_OF_TEMPO, LEADS
 from generator.corpus.rendering import SAMPLE_RATE_HZ
 from generator.corpus.storage import Corpus, load_corpus
 from generator.errors import RequestError
 from generator.files import write_json
 from generator.measures import ClipMeasures, Estimate, measure_clip
+from generator.melody import chroma_cosine, chromagram
+from generator.requests import ClipRequest
 from generator.timbre import LeadProbe, fit_lead_probe
 
 MIN_GROUP = 2
@@ -211,6 +215,42 @@ def evaluate_checkpoint(
     return control_report(asked, measures, [request.duration_s for request in requests], leads)
 
 
+@dataclass(frozen=True)
+class MelodyReport:
+    """Chroma cosine of clips to the recordings they were to follow, and to one another's."""
+
+    own: Estimate
+    shuffled: Estimate
+
+
+def evaluate_melody(folder: Path, corpus: Corpus, seed: int) -> MelodyReport:
+    """Returns how well clips follow the corpus's own recordings, with a prompt that tells a lead.
+
+    The lead asked for is another than the recording's.
+    """
+    from generator.lm.sampling import SamplingSettings
+    from generator.synthesis import load_generator
+
+    generator = load_generator(folder)
+    rate, frames_hz = generator.codec.config.sample_rate_hz, generator.core.frame_rate_hz
+    references, requests = [], []
+    with TemporaryDirectory() as recordings:
+        for index, clip in enumerate(corpus):
+            path = Path(recordings) / f"{index}.wav"
+            waveform = corpus.waveform(clip)
+            write_wav(path, waveform, SAMPLE_RATE_HZ)
+            lead = LEADS[(LEADS.index(clip.attributes.lead) + 1 + index % 3) % len(LEADS)]
+            requests.append(ClipRequest(lead, clip.duration_s, seed + index, path))
+            references.append(chromagram(torch.from_numpy(waveform), SAMPLE_RATE_HZ, frames_hz))
+        clips = generator.generate(requests, SamplingSettings())
+    made = [chromagram(torch.from_numpy(clip.waveform), rate, frames_hz) for clip in clips]
+    others = references[1:] + references[:1]
+    return MelodyReport(
+        own=Estimate.of([chroma_cosine(a, b) for a, b in zip(made, references, strict=True)]),
+        shuffled=Estimate.of([chroma_cosine(a, b) for a, b in zip(made, others, strict=True)]),
+    )
+
+
 def _as_json(value: Any) -> Any:
     """Returns reports as mappings, lists and numbers; NaN becomes null."""
     if hasattr(value, "__dataclass_fields__"):
@@ -238,6 +278,9 @@ def run_evaluation(parsed: argparse.Namespace) -> None:
         reports["codec"] = evaluate_codec(codec, corpus, depths)
     if parsed.checkpoint:
         reports["generated"] = evaluate_checkpoint(parsed.checkpoint, corpus, parsed.seed, probe)
+    if parsed.checkpoint and parsed.melody_clips:
+        followed = Corpus(corpus.clips[: parsed.melody_clips], corpus.audio)
+        reports["melody"] = evaluate_melody(parsed.checkpoint, followed, parsed.seed)
     write_json(parsed.output, _as_json(reports))
     log.info("report written to %s: %s", parsed.output, json.dumps(_as_json(reports)))
 
@@ -252,6 +295,9 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
         "--probe", type=Path, help="other clips, from which to learn how each lead sounds"
     )
     parser.add_argument("--clips", type=int, default=0, help="use only the first clips")
+    parser.add_argument(
+        "--melody-clips", type=int, default=0, help="also follow the tunes of the first clips"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     parser.set_defaults(run=run_evaluation)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, assert_never
+
+import torch
+from torch import Tensor
 
 from generator.checkpoints import CARD_FILE, Family, read_card
 from generator.checkpoints import load_core as load_starter_core
@@ -13,17 +16,22 @@ from generator.codec.model import Codec, load_codec
 from generator.errors import CheckpointError
 from generator.lm.sampling import SamplingSettings
 from generator.lm.starter import StarterCore
+from generator.melody import melody_ids
+from generator.musicgen.chroma import melody_classes
 from generator.musicgen.codec import EncodecCodec
-from generator.musicgen.core import DecoderCore
+from generator.musicgen.core import DecoderCore, MelodyCore
 from generator.musicgen.folder import is_pretrained_folder
 from generator.musicgen.loading import load_core as load_musicgen_core
 from generator.musicgen.loading import load_pretrained
+from generator.recordings import read_recording
+from generator.stereo import StereoCodec
 from generator.text.completion import complete_header, plan_rng
 from generator.text.header import SlotValue
 from generator.text.planner import Planner, load_planner
 
 AnyCore = StarterCore | DecoderCore
-AnyCodec = Codec | EncodecCodec
+AnyCodec = Codec | StereoCodec | EncodecCodec
+MelodyReader = Callable[[Path], Tensor]
 
 STARTER_SAMPLING = SamplingSettings()
 MUSICGEN_SAMPLING = SamplingSettings(guidance=3.0, top_k=250)
@@ -56,7 +64,7 @@ class PromptReader(Protocol):
         """Returns what is understood of a prompt."""
         ...
 
-    def header(self, plan: PromptPlan, seed: int) -> tuple[int, ...]:
+    def header(self, plan: PromptPlan, seed: int, *, has_melody: bool = False) -> tuple[int, ...]:
         """Returns the text ids that a clip with this seed is conditioned on."""
         ...
 
@@ -71,8 +79,10 @@ class HeaderReader:
         """Returns the header of a prompt and the words the planner does not know."""
         return self.planner.plan(prompt)
 
-    def header(self, plan: PromptPlan, seed: int) -> tuple[int, ...]:
-        """Returns the header with beat and key filled in."""
+    def header(self, plan: PromptPlan, seed: int, *, has_melody: bool = False) -> tuple[int, ...]:
+        """Returns the header with beat and key filled in; a melody brings its own."""
+        if has_melody:
+            return plan.header
         return complete_header(plan.header, plan_rng(seed))
 
 
@@ -85,6 +95,29 @@ class Parts:
     codec: AnyCodec
     sampling: SamplingSettings
     """How clips are drawn where nothing else is asked for."""
+    melody: MelodyReader | None = None
+    """Hears the melody of a recording as the core reads it; None where it follows none."""
+
+
+def starter_melody(core: StarterCore, codec: Codec) -> MelodyReader | None:
+    """Returns what turns a recording into melody ids [M], one a frame."""
+    if not core.config.hears_melody:
+        return None
+    rate_hz = codec.config.sample_rate_hz
+
+    def read(path: Path) -> Tensor:
+        samples = torch.from_numpy(read_recording(path, rate_hz))
+        return torch.from_numpy(melody_ids(samples, rate_hz, core.frame_rate_hz)).long()
+
+    return read
+
+
+def musicgen_melody(core: DecoderCore, codec: EncodecCodec) -> MelodyReader | None:
+    """Returns what turns a recording into pitch classes [M], if this MusicGen follows them."""
+    if not isinstance(core, MelodyCore):
+        return None
+    rate_hz = codec.config.sample_rate_hz
+    return lambda path: melody_classes(torch.from_numpy(read_recording(path, rate_hz)), rate_hz)
 
 
 def family_of(folder: Path) -> Family:
@@ -111,19 +144,38 @@ def load_parts(folder: Path) -> Parts:
     family = family_of(folder)
     match family:
         case Family.STARTER:
-            core, codec = load_starter_core(folder), load_codec(folder)
+            core, mono = load_starter_core(folder), load_codec(folder)
+            is_stereo = read_card(folder).channels == N_CHANNELS
+            codec = StereoCodec(mono) if is_stereo else mono
             _check_fit(folder, core, codec)
-            return Parts(HeaderReader(load_planner(folder)), core, codec, STARTER_SAMPLING)
+            return Parts(
+                HeaderReader(load_planner(folder)),
+                core,
+                codec,
+                STARTER_SAMPLING,
+                starter_melody(core, mono),
+            )
         case Family.MUSICGEN:
             loaded = load_pretrained(folder)
             _check_fit(folder, loaded.core, loaded.codec)
-            return Parts(loaded.reader, loaded.core, loaded.codec, MUSICGEN_SAMPLING)
+            return Parts(
+                loaded.reader,
+                loaded.core,
+                loaded.codec,
+                MUSICGEN_SAMPLING,
+                musicgen_melody(loaded.core, loaded.codec),
+            )
         case _:
             assert_never(family)
 
 
 def _check_fit(folder: Path, core: AnyCore, codec: AnyCodec) -> None:
     stated, offered = core.n_codebooks, codec.config.n_codebooks
+    if stated % codec.config.n_channels:
+        raise CheckpointError(
+            f"the {codec.config.n_channels} channels of {folder} share the core's streams evenly, "
+            f"got {stated} streams"
+        )
     if stated > offered or core.codebook_size != codec.config.codebook_size:
         raise CheckpointError(
             f"the core speaks {stated} x {core.codebook_size} codes, the codec of {folder} "

@@ -65,3 +65,16 @@ def melody_ids(waveform: Tensor, sample_rate_hz: int, frame_rate_hz: int) -> NDA
     leading = chroma.argmax(dim=0)
     silent = level <= SILENT_SHARE**2 * level.max().clamp(min=1e-9)
     return torch.where(silent, NOTHING_HEARD, leading).numpy().astype(np.int8)
+
+
+def chroma_cosine(first: Tensor, second: Tensor) -> float:
+    """Returns the mean cosine of two chromagrams [12, T], over the frames both have.
+
+    Each column is centred, so that two unrelated columns score about 0.
+    """
+    n_frames = min(first.shape[1], second.shape[1])
+    columns = [
+        torch.nn.functional.normalize(c - c.mean(dim=0), dim=0)
+        for c in (first[:, :n_frames].sqrt(), second[:, :n_frames].sqrt())
+    ]
+    return float((columns[0] * columns[1]).sum(dim=0).mean())

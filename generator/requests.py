@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from numbers import Real
+from pathlib import Path
 
 from generator.errors import RequestError
 
@@ -71,6 +72,8 @@ class ClipRequest:
     prompt: str
     duration_s: float
     seed: int
+    melody: Path | None = None
+    """A recording (WAV, FLAC, OGG or MP3) whose tune the clip is to follow."""
 
     def __post_init__(self) -> None:
         check_prompt(self.prompt)

@@ -24,7 +24,10 @@ from generator.checkpoints import (
 )
 from generator.errors import CheckpointError, RequestError
 from generator.families import AnyCodec, AnyCore, Parts, PromptPlan, family_of, load_parts
+from generator.lm.adapters import NO_ADAPTER, Adapter, RowAdapters, read_adapter
 from generator.lm.core import stack_texts
+from generator.lm.preparation import Preparation
+from generator.lm.projections import WeightFormat, cast_parameters, usual_format
 from generator.lm.sampling import SamplingSettings, sample_codes
 from generator.requests import ClipRequest
 
@@ -53,12 +56,20 @@ class GeneratedClip:
 class Generator:
     """A reader of prompts, a core and a codec that belong together."""
 
-    def __init__(self, parts: Parts, *, content_hash: str) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        content_hash: str,
+        weights: WeightFormat = WeightFormat.FLOAT32,
+    ) -> None:
         self.reader = parts.reader
         self.core: AnyCore = parts.core
         self.codec: AnyCodec = parts.codec
         self.sampling = parts.sampling
+        self._read_melody = parts.melody
         self.content_hash = content_hash
+        self.preparation = Preparation(self.core, weights)
 
     @property
     def device(self) -> torch.device:
@@ -77,6 +88,26 @@ class Generator:
             allowed = sorted(self.sampling.to_json())
             raise RequestError(f"sampling settings are {allowed}, got {sorted(asked)}") from exc
 
+    def adapter(self, folders: Sequence[Path], verify: bool = True) -> Adapter:
+        """Returns what adapter checkpoints add to this one, each trained on the one before it.
+
+        CheckpointError where an adapter has to be merged to be used.
+        """
+        total, parent = NO_ADAPTER, self.content_hash
+        for folder in folders:
+            card = verify_folder(folder) if verify else read_card(folder)
+            if card.kind != "adapter":
+                raise CheckpointError(
+                    f"expected a checkpoint of kind adapter, {folder} is {card.kind}"
+                )
+            if card.parent_hash not in (None, parent):
+                raise CheckpointError(
+                    f"{folder} was trained on {card.parent_hash[:12]}..., not on {parent[:12]}..."
+                )
+            total = total.followed_by(read_adapter(self.core, folder))
+            parent = content_hash(folder)
+        return total
+
     @torch.inference_mode()
     def decode(self, codes: Tensor | NDArray[np.int16]) -> NDArray[np.float32]:
         """Returns waveforms [B, N] of codes [B, K, T]; stereo is [B, 2, N]."""
@@ -89,13 +120,27 @@ class Generator:
         requests: Sequence[ClipRequest],
         settings: SamplingSettings,
         on_progress: ProgressCallback | None = None,
+        adapters: Sequence[Adapter] | None = None,
     ) -> list[GeneratedClip]:
-        """Returns one clip a request, in their order; on_progress gets the share done, 0 to 1."""
+        """Returns one clip a request, in their order; on_progress gets the share done, 0 to 1.
+
+        adapters: one a request, of `adapter` or NO_ADAPTER, so that one batch holds clips of this
+        checkpoint and of others that adapt it.
+        """
+        if adapters is not None and len(adapters) != len(requests):
+            raise RequestError(
+                f"expected {len(requests)} adapters, one a request, got {len(adapters)}"
+            )
         clips: dict[int, GeneratedClip] = {}
         frame_counts = [self._n_frames(request) for request in requests]
+        melodies = self._melodies(requests)
         total = sum(frame_counts)
         done = 0
-        for indices in batches(frame_counts, self.core.frame_rate_hz):
+        kinds = [
+            (n_frames, 0 if request.melody is None else len(melodies[request.melody]))
+            for n_frames, request in zip(frame_counts, requests, strict=True)
+        ]
+        for indices in batches(kinds, self.core.frame_rate_hz):
             n_frames = frame_counts[indices[0]]
             weight = n_frames * len(indices) / total
 
@@ -104,13 +149,25 @@ class Generator:
                     on_progress(before + 0.8 * weight * step / n_steps)  # noqa: B023
 
             made = self._generate_batch(
-                [requests[index] for index in indices], n_frames, settings, on_step
+                [requests[index] for index in indices],
+                n_frames,
+                settings,
+                melodies,
+                on_step,
+                adapters and [adapters[index] for index in indices],
             )
             clips.update(zip(indices, made, strict=True))
             done += n_frames * len(indices)
             if on_progress is not None:
                 on_progress(done / total)
         return [clips[index] for index in range(len(requests))]
+
+    def _melodies(self, requests: Sequence[ClipRequest]) -> dict[Path, Tensor]:
+        """Returns the ids [M] of every recording that is to be followed, each read once."""
+        paths = {request.melody for request in requests if request.melody is not None}
+        if paths and self._read_melody is None:
+            raise RequestError("this checkpoint was not trained to follow a melody")
+        return {path: self._read_melody(path) for path in paths if self._read_melody is not None}
 
     def _n_frames(self, request: ClipRequest) -> int:
         return max(1, round(request.duration_s * self.core.frame_rate_hz))
@@ -120,16 +177,19 @@ class Generator:
         requests: Sequence[ClipRequest],
         n_frames: int,
         settings: SamplingSettings,
+        melodies: Mapping[Path, Tensor],
         on_step: Callable[[int, int], None],
+        adapters: Sequence[Adapter] | None,
     ) -> list[GeneratedClip]:
-        """Returns the clips of requests that have equal lengths."""
+        """Returns the clips of requests that have equal lengths and melodies of equal lengths."""
         plans = [self.plan(request.prompt) for request in requests]
         headers = [
-            self.reader.header(plan, request.seed)
+            self.reader.header(plan, request.seed, has_melody=request.melody is not None)
             for plan, request in zip(plans, requests, strict=True)
         ]
         texts = [torch.tensor([header], device=self.device) for header in headers]
         text, text_mask = stack_texts(*((ids, torch.ones_like(ids)) for ids in texts))
+        told = [melodies[r.melody] for r in requests if r.melody is not None]  # [M] each
         duration_s = n_frames / self.core.frame_rate_hz
         codes = sample_codes(
             self.core,
@@ -139,6 +199,9 @@ class Generator:
             settings,
             [request.seed for request in requests],
             text_mask=text_mask,
+            melody=torch.stack(told).to(self.device) if told else None,
+            preparation=self.preparation,
+            adapters=row_adapters(adapters),
             on_step=on_step,
         )
         waveforms = self.decode(codes)
@@ -157,16 +220,26 @@ class Generator:
         ]
 
 
-def batches(frame_counts: Sequence[int], frame_rate_hz: int) -> list[list[int]]:
-    """Returns groups of indices with equal frame counts, each within BATCH_SECONDS."""
-    groups: dict[int, list[int]] = {}
-    for index, n_frames in enumerate(frame_counts):
-        groups.setdefault(n_frames, []).append(index)
+def batches(kinds: Sequence[tuple[int, int]], frame_rate_hz: int) -> list[list[int]]:
+    """Returns groups of indices of equal kinds, each within BATCH_SECONDS.
+
+    A kind is a clip's number of frames and the length of its melody, 0 for none.
+    """
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, kind in enumerate(kinds):
+        groups.setdefault(kind, []).append(index)
     result = []
-    for n_frames, indices in groups.items():
+    for (n_frames, _), indices in groups.items():
         size = max(1, int(BATCH_SECONDS * frame_rate_hz / n_frames))
         result += [indices[start : start + size] for start in range(0, len(indices), size)]
     return result
+
+
+def row_adapters(adapters: Sequence[Adapter] | None) -> RowAdapters | None:
+    """Returns the adapters of a batch; None where no clip has one."""
+    if adapters is None or not any(adapter.deltas for adapter in adapters):
+        return None
+    return RowAdapters(adapters)
 
 
 def load_generator(
@@ -174,8 +247,12 @@ def load_generator(
     adapters: Sequence[Path] = (),
     device: str = "cpu",
     verify: bool = True,
+    weights: WeightFormat | None = None,
 ) -> Generator:
     """Returns the generator of a full checkpoint, adapters merged into its core in order.
+
+    weights: how the core's matrices are held; where none is asked for, float32 on a CPU and
+    bfloat16 on a GPU that computes with it.
 
     A MusicGen folder without a card is loaded as it is, with adapters that have none; such a
     generator has no content hash.
@@ -201,5 +278,7 @@ def load_generator(
     core = parts.core
     for adapter in adapters:
         core = merge_adapter(core, adapter)
-    whole = replace(parts, core=core.to(device), codec=parts.codec.to(device).eval())
-    return Generator(whole, content_hash=chain_hash(chain) if is_carded else "")
+    weights = weights or usual_format(device)
+    core = cast_parameters(core.to(device), weights)
+    whole = replace(parts, core=core, codec=parts.codec.to(device).eval())
+    return Generator(whole, content_hash=chain_hash(chain) if is_carded else "", weights=weights)

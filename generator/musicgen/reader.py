@@ -62,7 +62,13 @@ class TextReader:
             n_ids_cut=len(ids) - n_kept,
         )
 
-    def header(self, plan: PromptIds, seed: int) -> tuple[int, ...]:  # noqa: ARG002
+    def header(
+        self,
+        plan: PromptIds,
+        seed: int,  # noqa: ARG002
+        *,
+        has_melody: bool = False,  # noqa: ARG002
+    ) -> tuple[int, ...]:
         """Returns the ids of a plan: MusicGen's clips of one prompt all read the same."""
         return plan.header
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from generator.errors import RequestError
-from generator.melody import NOTHING_HEARD, chromagram, melody_ids
+from generator.melody import NOTHING_HEARD, chroma_cosine, chromagram, melody_ids
 
 RATE_HZ, FRAMES_HZ = 16000, 25
 
@@ -55,3 +55,13 @@ def test_a_clips_own_frames_are_counted_down() -> None:
 def test_what_is_no_mono_recording_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(RequestError, match="expected"):
         melody_ids(torch.zeros(shape), RATE_HZ, FRAMES_HZ)
+
+
+def test_a_tune_agrees_with_itself_on_another_instrument_and_not_with_another_tune() -> None:
+    keys = (60, 64, 67, 65)
+    tune = [torch.cat([tone(key, 0.5, n) for key in keys]) for n in (2, 6)]
+    other = torch.cat([tone(key + 1, 0.5, 4) for key in keys])
+    chromas = [chromagram(wave, RATE_HZ, FRAMES_HZ) for wave in (*tune, other)]
+    assert chroma_cosine(chromas[0], chromas[1]) > 0.8
+    assert chroma_cosine(chromas[0], chromas[2]) < 0.3
+    assert chroma_cosine(chromas[0], chromas[0][:, :20]) == pytest.approx(1.0)

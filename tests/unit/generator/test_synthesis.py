@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 
+from generator.checkpoints import save_core
 from generator.errors import RequestError
 from generator.lm.sampling import SamplingSettings
 from generator.requests import ClipRequest
 from generator.synthesis import BATCH_SECONDS, Generator, batches, load_generator
 from generator.text.header import decode_header
-from tests.tiny import write_tiny_checkpoint
+from tests.tiny import TINY_CORE, tiny_core, write_tiny_checkpoint
 
 SETTINGS = SamplingSettings(guidance=2.0, temperature=1.0, top_k=0)
 
@@ -55,6 +60,42 @@ def test_clips_come_in_the_order_of_requests_and_do_not_depend_on_each_other(
         assert np.allclose(alone.waveform, clip.waveform, atol=1e-4)
 
 
+def test_clips_follow_their_own_melodies_beside_clips_without(
+    generator: Generator, tmp_path: Path
+) -> None:
+    time_s = np.arange(16000) / 16000
+    for name, hz in (("high", 880.0), ("low", 311.1)):
+        wave = 0.3 * np.sin(2 * np.pi * hz * time_s)
+        soundfile.write(tmp_path / f"{name}.flac", wave, 16000)
+    requests = [
+        ClipRequest("slow ballad", 1.0, 1, tmp_path / "high.flac"),
+        ClipRequest("slow ballad", 1.0, 1),
+        ClipRequest("slow ballad", 1.0, 1, tmp_path / "low.flac"),
+    ]
+    together = generator.generate(requests, SETTINGS)
+    assert not np.array_equal(together[0].codes, together[1].codes)
+    assert not np.array_equal(together[0].codes, together[2].codes)
+    for request, clip in zip(requests, together, strict=True):
+        assert np.array_equal(generator.generate([request], SETTINGS)[0].codes, clip.codes)
+    told = generator.plan("slow ballad").header
+    assert [clip.header == told for clip in together] == [True, False, True], "a tune has its beat"
+
+
+def test_a_melody_that_is_no_recording_is_refused(generator: Generator, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("c d e f g")
+    for name, message in (("notes.txt", "not readable as WAV"), ("nowhere.wav", "missing")):
+        with pytest.raises(RequestError, match=message):
+            generator.generate([ClipRequest("ballad", 1.0, 1, tmp_path / name)], SETTINGS)
+
+
+def test_a_checkpoint_without_melody_refuses_one(tmp_path: Path) -> None:
+    folder = write_tiny_checkpoint(tmp_path / "deaf")
+    save_core(tiny_core(config=replace(TINY_CORE, hears_melody=False)), folder)
+    deaf = load_generator(folder, verify=False)
+    with pytest.raises(RequestError, match="not trained to follow a melody"):
+        deaf.generate([ClipRequest("ballad", 1.0, 1, tmp_path / "tune.wav")], SETTINGS)
+
+
 def test_seed_and_prompt_change_a_clip(generator: Generator) -> None:
     prompts = [("slow ballad", 1), ("slow ballad", 2), ("fast dance", 1)]
     clips = generator.generate([ClipRequest(p, 1.0, s) for p, s in prompts], SETTINGS)
@@ -88,10 +129,10 @@ def test_no_requests_give_no_clips(generator: Generator) -> None:
 
 
 def test_batches_hold_equal_lengths_and_a_bounded_amount() -> None:
-    assert batches([125, 250, 125], 25) == [[0, 2], [1]]
+    assert batches([(125, 0), (250, 0), (125, 0), (125, 90)], 25) == [[0, 2], [1], [3]]
     # 160 s are 32 clips of 5 s, or 5 of 30 s.
-    assert [len(group) for group in batches([125] * 70, 25)] == [32, 32, 6]
-    assert [len(group) for group in batches([750] * 6, 25)] == [5, 1]
+    assert [len(group) for group in batches([(125, 0)] * 70, 25)] == [32, 32, 6]
+    assert [len(group) for group in batches([(750, 0)] * 6, 25)] == [5, 1]
     assert BATCH_SECONDS == 160
 
 
