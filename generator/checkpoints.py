@@ -33,8 +33,12 @@ CORE_WEIGHTS_FILE = "lm.safetensors"
 CODEC_FILES = ("codec.json", "codec.safetensors")
 PLANNER_FILES = ("planner.json", "planner.safetensors")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-FULL_FILES = (*CODEC_FILES, CORE_CONFIG_FILE, CORE_WEIGHTS_FILE, *PLANNER_FILES)
-KINDS = ("full", "adapter")
+CORE_FILES = (CORE_CONFIG_FILE, CORE_WEIGHTS_FILE)
+FULL_FILES = (*CODEC_FILES, *CORE_FILES, *PLANNER_FILES)
+ENCODER_FILES = ("encoder.json", "encoder.safetensors")
+PART_FILES = {"adapter": ADAPTER_FILES, "core": CORE_FILES, "encoder": ENCODER_FILES}
+KINDS = ("full", *PART_FILES)
+CHANNELS = (1, 2)
 SHOWN_KEYS = 3
 PEFT_PREFIX = "base_model.model."
 WHOLE_MODEL_KEYS = {r"^decoder\.": ""}
@@ -60,8 +64,8 @@ def needed_files(family: str, kind: str) -> tuple[str, ...]:
         raise CheckpointError(
             f"family is one of {[f.value for f in Family]}, got {family!r}"
         ) from exc
-    if kind == "adapter":
-        return ADAPTER_FILES
+    if kind in PART_FILES:
+        return PART_FILES[kind]
     match known:
         case Family.STARTER:
             return FULL_FILES
@@ -85,11 +89,15 @@ class Card:
     parent_hash: str | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    channels: int = 1
+    """2 where the codes are left and right of our own codec by turns; MusicGen tells its own."""
     format: int = CARD_FORMAT
 
     def __post_init__(self) -> None:
         if self.format != CARD_FORMAT:
             raise CheckpointError(f"card format {CARD_FORMAT} is known, got {self.format}")
+        if self.channels not in CHANNELS:
+            raise CheckpointError(f"channels are one of {CHANNELS}, got {self.channels!r}")
         needed = needed_files(self.family, self.kind)
         if not isinstance(self.files, dict) or not all(
             isinstance(digest, str) for digest in self.files.values()
@@ -138,6 +146,7 @@ def write_card(
     parent_hash: str | None = None,
     recipe: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    channels: int = 1,
     created_at: datetime | None = None,
 ) -> Card:
     """Hashes a folder's files and writes its card, the last step that makes it a checkpoint.
@@ -160,9 +169,17 @@ def write_card(
         parent_hash=parent_hash,
         recipe=dict(recipe or {}),
         metrics=dict(metrics or {}),
+        channels=channels,
     )
     write_json(folder / CARD_FILE, asdict(card))
     return card
+
+
+def parent_of(folder: Path | None) -> dict[str, str]:
+    """Returns name and hash of a folder's card as `write_card` takes them; nothing without one."""
+    if folder is None or not (folder / CARD_FILE).is_file():
+        return {}
+    return {"parent": verify_folder(folder).name, "parent_hash": content_hash(folder)}
 
 
 def read_card(folder: Path) -> Card:

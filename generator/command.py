@@ -11,8 +11,8 @@ from tempfile import TemporaryFile
 import torch
 from tqdm import tqdm
 
-from generator.audio import wav_writer, write_wav
-from generator.checkpoints import load_core, save_core, write_card
+from generator.audio import CHANNELS, wav_writer, write_wav
+from generator.checkpoints import load_core, parent_of, save_core, write_card
 from generator.codec.model import load_codec, save_codec
 from generator.errors import RequestError
 from generator.files import read_json
@@ -46,6 +46,7 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     assemble.add_argument("--licence", default="Apache-2.0")
     assemble.add_argument("--recipe", type=Path, help="JSON for the card: how it was made")
     assemble.add_argument("--metrics", type=Path, help="JSON for the card: what was measured")
+    assemble.add_argument("--channels", type=int, choices=CHANNELS, default=1)
     assemble.set_defaults(run=run_assembly)
 
     generate = subparsers.add_parser("generate", help="make clips from prompts")
@@ -62,6 +63,9 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     generate.add_argument("--out", type=Path, default=Path(), help="folder of the WAV files")
     generate.add_argument("--seconds", type=float, default=5.0, help="up to 600")
     generate.add_argument("--seed", type=int, default=0, help="of the first clip; then one more")
+    generate.add_argument(
+        "--melody", type=Path, help="a recording (WAV, FLAC, OGG or MP3) whose tune to follow"
+    )
     for name in SETTINGS:
         kind = int if name == "top_k" else float
         flag = f"--{name.replace('_', '-')}"
@@ -81,6 +85,8 @@ def run_assembly(arguments: argparse.Namespace) -> None:
         licence=arguments.licence,
         recipe=read_json(arguments.recipe) if arguments.recipe else {},
         metrics=read_json(arguments.metrics) if arguments.metrics else {},
+        channels=arguments.channels,
+        **parent_of(arguments.core),
     )
     logger.info("%s is complete: %s", arguments.out, ", ".join(sorted(card.files)))
 
@@ -90,12 +96,14 @@ def requested(arguments: argparse.Namespace) -> list[ClipRequest | PieceRequest]
     if (arguments.story is None) == (not arguments.prompts):
         raise RequestError("give a prompt or a story, one of the two")
     check_duration(arguments.seconds, LEAST_S, MOST_PIECE_S)
+    if arguments.melody is not None and (arguments.story or arguments.seconds > MOST_S):
+        raise RequestError(f"a melody is followed for at most {MOST_S:g} s, and not by a story")
     if arguments.story is not None:
         return [PieceRequest(parse_story(arguments.story), arguments.seconds, arguments.seed)]
     return [
         PieceRequest((Section(0.0, prompt),), arguments.seconds, arguments.seed + number)
         if arguments.seconds > MOST_S
-        else ClipRequest(prompt, arguments.seconds, arguments.seed + number)
+        else ClipRequest(prompt, arguments.seconds, arguments.seed + number, arguments.melody)
         for number, prompt in enumerate(arguments.prompts)
     ]
 

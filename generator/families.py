@@ -24,7 +24,7 @@ from generator.musicgen.folder import is_pretrained_folder
 from generator.musicgen.loading import load_core as load_musicgen_core
 from generator.musicgen.loading import load_pretrained
 from generator.recordings import read_recording
-from generator.stereo import StereoCodec
+from generator.stereo import N_CHANNELS, StereoCodec
 from generator.text.completion import complete_header, plan_rng
 from generator.text.header import SlotValue
 from generator.text.planner import Planner, load_planner

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Real
+from typing import assert_never
 
 import numpy as np
 import torch
@@ -17,10 +18,14 @@ from generator.errors import RequestError
 from generator.families import AnyCodec, HeaderReader
 from generator.lm.sampling import SamplingSettings
 from generator.longform import Text, sample_windows
+from generator.musicgen.codec import EncodecCodec
 from generator.requests import LEAST_S, check_duration, check_prompt, check_seed
+from generator.stereo import StereoCodec, StereoStreamDecoder
 from generator.synthesis import Generator, ProgressCallback
 from generator.text.completion import complete_header, plan_rng
 from generator.text.header import decode_header, encode_header
+
+BlockDecoder = StreamDecoder | StereoStreamDecoder | SurroundedDecoder
 
 MOST_PIECE_S = 600.0
 MOST_SECTIONS = 64
@@ -135,12 +140,18 @@ def plan_piece(generator: Generator, request: PieceRequest) -> PiecePlan:
     return PiecePlan(tuple(headers), tuple(words))
 
 
-def block_decoder(codec: AnyCodec) -> StreamDecoder | SurroundedDecoder:
+def block_decoder(codec: AnyCodec) -> BlockDecoder:
     """Returns what turns codes into sound as they come."""
-    if isinstance(codec, Codec):
-        return StreamDecoder(codec)
-    reach = round(RECURRENT_REACH_S * codec.config.frame_rate_hz)
-    return SurroundedDecoder(codec.decode, codec.config.frame_samples, reach)
+    match codec:
+        case Codec():
+            return StreamDecoder(codec)
+        case StereoCodec():
+            return StereoStreamDecoder(codec)
+        case EncodecCodec():
+            reach = round(RECURRENT_REACH_S * codec.config.frame_rate_hz)
+            return SurroundedDecoder(codec.decode, codec.config.frame_samples, reach)
+        case _:
+            assert_never(codec)
 
 
 def generate_piece(
