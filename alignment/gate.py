@@ -50,7 +50,7 @@ def duration_error_s(clips: Sequence[GeneratedClip], requested_s: Sequence[float
             f"expected a requested length for each clip, got {len(requested_s)} for {len(clips)}"
         )
     return max(
-        abs(clip.waveform.size / clip.sample_rate_hz - seconds)
+        abs(clip.waveform.shape[-1] / clip.sample_rate_hz - seconds)
         for clip, seconds in zip(clips, requested_s, strict=True)
     )
 

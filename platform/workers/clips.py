@@ -92,11 +92,9 @@ def _generate(clips: Sequence[Clip], job: Job, lease: Lease, warm: WarmGenerator
 
 def _generate_batch(making: _Making, clips: Sequence[Clip], n_before: int) -> None:
     """Makes clips that share their sampling settings, together where that works."""
-    from generator.lm.sampling import SamplingSettings
-
     try:
-        sampling = SamplingSettings(**clips[0].sampling)
-    except (GeneratorError, TypeError) as exc:
+        sampling = making.generator.settings(clips[0].sampling)
+    except GeneratorError as exc:
         for clip in clips:
             making.fail(clip, f"sampling {clip.sampling}: {exc}")
         return
@@ -164,7 +162,7 @@ def store_clip(clip: Clip, generated: GeneratedClip, sampling: SamplingSettings)
         codes_sha256=hashlib.sha256(codes).hexdigest(),
         audio_path=audio_path,
         audio_sha256=hashlib.sha256(audio).hexdigest(),
-        duration_s=len(generated.waveform) / generated.sample_rate_hz,
+        duration_s=generated.waveform.shape[-1] / generated.sample_rate_hz,
         sample_rate_hz=generated.sample_rate_hz,
         loudness_lufs=loudness.loudness_lufs,
         true_peak_dbtp=loudness.true_peak_dbtp,
@@ -184,7 +182,7 @@ def codes_bytes(codes: NDArray[np.int16]) -> bytes:
 
 
 def wav_bytes(waveform: NDArray[np.float32], sample_rate_hz: int) -> bytes:
-    """Returns a waveform [N] as the content of a 16-bit WAV file."""
+    """Returns a waveform, [N] or [2, N], as the content of a 16-bit WAV file."""
     content = io.BytesIO()
-    soundfile.write(content, to_int16(waveform), sample_rate_hz, format="WAV", subtype="PCM_16")
+    soundfile.write(content, to_int16(waveform).T, sample_rate_hz, format="WAV", subtype="PCM_16")
     return content.getvalue()

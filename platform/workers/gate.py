@@ -86,7 +86,6 @@ def _measure(round: Round, candidate: Checkpoint, lease: Lease, warm: WarmGenera
     """Returns (figure, details) by the name of the check."""
     from alignment import gate as measures
     from generator.checkpoints import verify_folder
-    from generator.lm.sampling import SamplingSettings
 
     with _blaming_base(round.base_checkpoint):
         # A warm generator would hide files that the candidate, loaded anew, stands on.
@@ -98,7 +97,7 @@ def _measure(round: Round, candidate: Checkpoint, lease: Lease, warm: WarmGenera
     generator = warm.get(candidate)
     fresh = load_fresh(candidate)
     lease.renew(at_once=True)
-    sampling = SamplingSettings(**round.study.sampling)
+    sampling = generator.settings(round.study.sampling)
     requests = gate_requests(round)
     n_all = 2 * sum(len(batch) for batch in requests.values()) + 2 * N_REGENERATED
     counter = _Counter(lease, n_all)

@@ -41,42 +41,46 @@ def loudness_meter(sample_rate_hz: int, block_s: float) -> pyloudnorm.Meter:
 
 
 def true_peak_dbtp(waveform: NDArray[np.float32]) -> float | None:
-    """Returns the peak of the waveform [N] between its samples in dBTP; None for digital silence.
+    """Returns the peak between the samples of a waveform, [N] or [2, N], in dBTP.
 
-    ITU-R BS.1770-5, annex 2: the largest magnitude after 4-fold oversampling.
+    ITU-R BS.1770-5, annex 2: the largest magnitude after 4-fold oversampling, of all channels.
+    None for digital silence.
     """
     if not np.any(waveform):
         return None
-    oversampled = resample_poly(waveform, OVERSAMPLING, 1)
+    oversampled = resample_poly(waveform, OVERSAMPLING, 1, axis=-1)
     peak = max(float(np.abs(oversampled).max()), float(np.abs(waveform).max()))
     return 20.0 * math.log10(peak)
 
 
 def integrated_lufs(waveform: NDArray[np.float32], sample_rate_hz: int) -> float | None:
-    """Returns the gated loudness of the waveform [N] in LUFS; None below the absolute gate.
+    """Returns the gated loudness of a waveform, [N] or [2, N], in LUFS; None below the gate.
 
-    ITU-R BS.1770-5, annex 1. A clip shorter than one gating block is one block by itself.
+    ITU-R BS.1770-5, annex 1: the powers of two channels add up. A clip shorter than
+    one gating block is one block by itself.
     """
-    duration_s = len(waveform) / sample_rate_hz
+    n_samples = waveform.shape[-1]
+    duration_s = n_samples / sample_rate_hz
     if duration_s == 0.0 or not np.any(waveform):
         return None
     if duration_s < GATING_BLOCK_S:
         n_block = round(GATING_BLOCK_S * sample_rate_hz)
-        level_db = 10.0 * math.log10(n_block / len(waveform))
-        waveform = np.pad(waveform, (0, n_block - len(waveform)))
+        level_db = 10.0 * math.log10(n_block / n_samples)
+        short = [(0, 0)] * (waveform.ndim - 1) + [(0, n_block - n_samples)]
+        waveform = np.pad(waveform, short)
     else:
         level_db = 0.0
     meter = loudness_meter(sample_rate_hz, GATING_BLOCK_S)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", category=RuntimeWarning)  # no block above the gate
-        measured = float(meter.integrated_loudness(waveform.astype(np.float64))) + level_db
+        measured = float(meter.integrated_loudness(waveform.T.astype(np.float64))) + level_db
     return measured if math.isfinite(measured) and measured >= SILENCE_LUFS else None
 
 
 def measure_loudness(waveform: NDArray[np.float32], sample_rate_hz: int) -> Loudness:
-    """Returns loudness and true peak of a mono waveform [N] with values in -1..1."""
-    if waveform.ndim != 1:
-        raise SignalError(f"expected a mono waveform [N], got shape {waveform.shape}")
+    """Returns loudness and true peak of a waveform, [N] or [2, N], with values in -1..1."""
+    if waveform.ndim != 1 and (waveform.ndim != 2 or waveform.shape[0] != 2):
+        raise SignalError(f"expected a waveform [N] or [2, N], got shape {waveform.shape}")
     if not np.isfinite(waveform).all():
         n_bad = int((~np.isfinite(waveform)).sum())
         raise SignalError(f"expected finite samples, got {n_bad} that are NaN or infinite")

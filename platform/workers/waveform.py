@@ -10,8 +10,11 @@ DECIMALS = 3
 def waveform_peaks(waveform: NDArray[np.float32], n_peaks: int = N_PEAKS) -> list[float]:
     """Returns the largest magnitude in each of n_peaks equal stretches of [N], 0 to 1.
 
-    A clip of fewer samples than stretches repeats samples; an empty one is all zero.
+    Of a stereo clip [2, N] the louder channel counts. A clip of fewer samples than stretches
+    repeats samples; an empty one is all zero.
     """
+    if waveform.ndim == 2:
+        waveform = np.abs(waveform).max(axis=0)
     if len(waveform) == 0:
         return [0.0] * n_peaks
     edges = np.linspace(0, len(waveform), n_peaks + 1).astype(np.int64)

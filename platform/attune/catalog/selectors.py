@@ -48,6 +48,21 @@ def rotation_events(population: Population | str) -> QuerySet[RotationEvent]:
     )
 
 
+def checkpoints() -> QuerySet[Checkpoint]:
+    """All checkpoints, oldest first, with their parents."""
+    return Checkpoint.objects.select_related("parent").order_by("created_at", "pk")
+
+
+def rotation_shares() -> dict[int, list[str]]:
+    """By checkpoint in rotation: its role and share for each population, as text."""
+    shares: dict[int, list[str]] = {}
+    for population in Population:
+        for entry in rotation_entries(population):
+            told = f"{entry.role} {entry.share:.2f} for {population.value}"
+            shares.setdefault(entry.checkpoint_id, []).append(told)
+    return shares
+
+
 def find_checkpoint(name: str) -> Checkpoint | None:
     """The checkpoint of this name."""
     return Checkpoint.objects.filter(name=name).first()

@@ -78,7 +78,7 @@ def with_lora_of_transformers(kind: str, folder: Path, **changes: Any) -> Any:
     torch.manual_seed(5)
     model = model_of(kind)
     adapted = get_peft_model(model.decoder, random_lora(**changes))
-    adapted.save_pretrained(folder)
+    adapted.save_pretrained(str(folder))
     return model
 
 
@@ -125,7 +125,7 @@ def test_greedy_tokens_of_an_adapted_core_equal_transformers(
 def test_an_adapter_of_the_whole_model_is_read_too(tmp_path: Path) -> None:
     torch.manual_seed(6)
     model = model_of("mono")
-    get_peft_model(model, random_lora()).save_pretrained(tmp_path)
+    get_peft_model(model, random_lora()).save_pretrained(str(tmp_path))
     keys = load_file(tmp_path / "adapter_model.safetensors")
     assert all(key.startswith("base_model.model.decoder.model.decoder.layers.") for key in keys)
     merged = merge_adapter(core_of("mono"), tmp_path)
