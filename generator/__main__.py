@@ -16,9 +16,11 @@ COMMAND_MODULES = (
     "generator.text.command",
     "generator.lm.command",
     "generator.lm.comparison_command",
+    "generator.representation.command",
     "generator.command",
     "generator.musicgen.command",
     "generator.evaluation",
+    "generator.bench.command",
 )
 
 

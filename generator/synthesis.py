@@ -153,8 +153,8 @@ class Generator:
                 n_frames,
                 settings,
                 melodies,
-                on_step,
-                adapters and [adapters[index] for index in indices],
+                on_step=on_step,
+                adapters=adapters and [adapters[index] for index in indices],
             )
             clips.update(zip(indices, made, strict=True))
             done += n_frames * len(indices)
@@ -178,6 +178,7 @@ class Generator:
         n_frames: int,
         settings: SamplingSettings,
         melodies: Mapping[Path, Tensor],
+        *,
         on_step: Callable[[int, int], None],
         adapters: Sequence[Adapter] | None,
     ) -> list[GeneratedClip]:

@@ -6,13 +6,16 @@ matrices: layouts that the generic product does not use, and narrower numbers, d
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 MOST_ROWS = 64
 """Beyond this many rows the generic product is the better one for float32."""
@@ -30,37 +33,63 @@ class WeightFormat(StrEnum):
     INT8 = "int8"
 
 
+DTYPES = {
+    WeightFormat.FLOAT32: torch.float32,
+    WeightFormat.FLOAT16: torch.float16,
+    WeightFormat.BFLOAT16: torch.bfloat16,
+}
+
+
+def usual_format(device: str | torch.device) -> WeightFormat:
+    """Returns bfloat16 for a GPU that computes with it, float32 for any other device."""
+    if torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported():
+        return WeightFormat.BFLOAT16
+    return WeightFormat.FLOAT32
+
+
+def cast_parameters(module: AnyModule, weight_format: WeightFormat) -> AnyModule:
+    """Returns the module, all its parameters in the format where it is not on a CPU.
+
+    Tables that are no parameters stay float32.
+    """
+    dtype = DTYPES.get(weight_format)
+    for parameter in module.parameters():
+        if parameter.device.type != "cpu" and dtype is not None:
+            parameter.data = parameter.data.to(dtype)
+    return module
+
+
 Product = Callable[[Tensor], Tensor]
-"""Takes rows [N, D] to [N, O]."""
+"""Takes x [B, S, D] to [B, S, O]."""
 
 
 def transposed_product(weight: Tensor, bias: Tensor | None) -> Product:
     """Returns the product with a transposed copy of a weight [O, D], the fastest for one row."""
     turned = weight.t().contiguous()
     if bias is None:
-        return lambda rows: torch.mm(rows, turned)
-    return lambda rows: torch.addmm(bias, rows, turned)
+        return lambda x: torch.matmul(x, turned)
+    return lambda x: torch.matmul(x, turned) + bias
 
 
 def blocked_product(weight: Tensor, bias: Tensor | None, n_rows: int) -> Product:
     """Returns oneDNN's product with a copy of a weight [O, D] in blocks fit for n_rows."""
     blocks = torch.ops.mkldnn._reorder_linear_weight(weight, n_rows)
     multiply = torch.ops.mkldnn._linear_pointwise.default
-    return lambda rows: multiply(rows, blocks, bias, "none", [], "")
+    return lambda x: multiply(x, blocks, bias, "none", [], "")
 
 
 def bfloat16_product(weight: Tensor, bias: Tensor | None, n_rows: int) -> Product:
-    """Returns the product of bfloat16 rows with a bfloat16 copy, added up in float32."""
+    """Returns the product of x in bfloat16 with a bfloat16 copy, added up in float32."""
     narrow_bias = None if bias is None else bias.bfloat16()
     multiply = blocked_product(weight.bfloat16(), narrow_bias, n_rows)
-    return lambda rows: multiply(rows.bfloat16()).float()
+    return lambda x: multiply(x.bfloat16()).float()
 
 
 def float16_product(weight: Tensor, bias: Tensor | None) -> Product:
-    """Returns the product of float32 rows with a float16 copy, in float32."""
+    """Returns the product of a float32 x with a float16 copy, in float32."""
     packed = torch.ops.quantized.linear_prepack_fp16(weight.float(), bias)
     multiply = torch.ops.quantized.linear_dynamic_fp16.default
-    return lambda rows: multiply(rows, packed)
+    return lambda x: multiply(x, packed)
 
 
 def int8_product(weight: Tensor, bias: Tensor | None) -> Product:
@@ -71,19 +100,24 @@ def int8_product(weight: Tensor, bias: Tensor | None) -> Product:
     """
     scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127  # [O]
     steps = torch.round(weight / scale[:, None]).to(torch.int8)
-    per_output = torch._make_per_channel_quantized_tensor(
-        steps, scale.double(), torch.zeros(len(weight), dtype=torch.long), 0
-    )
-    packed = torch.ops.quantized.linear_prepack(per_output, None)
+    with warnings.catch_warnings():
+        # Torch deprecates quantised tensors, but has no other int8 product as fast for few rows.
+        warnings.simplefilter("ignore", UserWarning)
+        per_output = torch._make_per_channel_quantized_tensor(
+            steps, scale.double(), torch.zeros(len(weight), dtype=torch.long), 0
+        )
+        packed = torch.ops.quantized.linear_prepack(per_output, None)
     multiply = torch.ops.quantized.linear_dynamic.default
     ends = torch.zeros(1, weight.shape[1])
     ends[0, :2] = torch.tensor([-1.0, 1.0])
 
-    def product(rows: Tensor) -> Tensor:
+    def product(x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
         largest = torch.linalg.vector_norm(rows, torch.inf, dim=1, keepdim=True)
         largest = largest.clamp(min=1e-12)
         multiplied = multiply(torch.cat([rows / largest, ends]), packed)[:-1] * largest
-        return multiplied if bias is None else multiplied + bias
+        shaped = multiplied.view(*x.shape[:-1], -1)
+        return shaped if bias is None else shaped + bias
 
     return product
 
@@ -94,7 +128,7 @@ def packed_product(
     """Returns the fastest product known of n_rows rows with a weight [O, D] on a CPU."""
     match weight_format:
         case WeightFormat.FLOAT32 if n_rows > MOST_ROWS:
-            return lambda rows: F.linear(rows, weight, bias)
+            return lambda x: F.linear(x, weight, bias)
         case WeightFormat.FLOAT32 if n_rows == 1:
             return transposed_product(weight, bias)
         case WeightFormat.FLOAT32:
@@ -121,15 +155,17 @@ class JoinedLinear(nn.Module):
         self._format = weight_format
         self._products: dict[int, Product] = {}
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns [B, S, O] of x [B, S, D]; O counts the outputs of all parts."""
-        batch, n_steps, width = x.shape
-        n_rows = batch * n_steps
+    def __call__(self, x: Tensor) -> Tensor:
+        """Returns [B, S, O] of x [B, S, D]; O counts the outputs of all parts.
+
+        Not by way of nn.Module, whose look for hooks takes as long as a small product.
+        """
+        n_rows = x.shape[0] * x.shape[1]
         kind = self._kind(n_rows)
         product = self._products.get(kind)
         if product is None:
             product = self._products[kind] = self._product(n_rows)
-        return product(x.reshape(n_rows, width)).view(batch, n_steps, -1)
+        return product(x)
 
     def _kind(self, n_rows: int) -> int:
         """Returns a number that calls which can share one layout have in common."""
@@ -144,7 +180,7 @@ class JoinedLinear(nn.Module):
         bias = torch.cat(biases) if biases else None
         if weight.device.type == "cpu":
             return packed_product(weight, bias, self._format, n_rows)
-        return lambda rows: F.linear(rows, weight, bias)
+        return lambda x: F.linear(x, weight, bias)
 
 
 def are_joinable(modules: Sequence[nn.Module]) -> bool:

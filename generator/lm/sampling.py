@@ -296,7 +296,7 @@ def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
         row = begun[:, plan.first]  # [B, K]
         for step in range(plan.first, n_steps):
             asked = plan.ranges[step]
-            logits = sampling.logits(row.repeat(copies, 1), asked)
+            logits = sampling.logits(row if copies == 1 else row.repeat(copies, 1), asked)
             if asked.start < asked.stop:
                 if copies > 1:
                     logits = guided_logits(logits, settings.guidance)
