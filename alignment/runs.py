@@ -188,8 +188,7 @@ def check_lengths(
         if len(row.header) not in text_lengths:
             allowed = " to ".join(str(n) for n in sorted({text_lengths[0], text_lengths[-1]}))
             raise RunFolderError(
-                f"the header of pair {row.pair} has {len(row.header)} ids, "
-                f"the core reads {allowed}"
+                f"the header of pair {row.pair} has {len(row.header)} ids, the core reads {allowed}"
             )
         lengths.append(shapes[0])
     return lengths

@@ -21,6 +21,7 @@ from generator.checkpoints import (
 )
 from generator.errors import CheckpointError
 from generator.files import write_atomically, write_tensors
+from generator.lm.core import Core
 from generator.lm.starter import StarterCore
 from generator.synthesis import load_generator
 from tests.tiny import tiny_core, write_tiny_checkpoint
@@ -173,7 +174,7 @@ def test_an_interrupted_write_leaves_the_old_content(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def hidden_of(core: StarterCore) -> torch.Tensor:
+def hidden_of(core: Core) -> torch.Tensor:
     text, mask = core.empty_text(1)
     rows = torch.arange(14).view(1, 7, 2)
     with torch.inference_mode():
