@@ -8,7 +8,11 @@ import pytest
 import torch
 
 from generator.errors import GeneratorError, RequestError
+from generator.lm.adapters import NO_ADAPTER, RowAdapters
+from generator.lm.attention import KeyValueCache
 from generator.lm.core import all_logits
+from generator.lm.graphs import Step, bucket_of
+from generator.lm.preparation import Preparation
 from generator.lm.sampling import (
     SamplingSettings,
     draw,
@@ -16,7 +20,7 @@ from generator.lm.sampling import (
     sample_codes,
     truncate,
 )
-from generator.lm.starter import StarterCore
+from generator.lm.starter import StarterConfig, StarterCore
 from generator.text.header import encode_header
 from tests.tiny import tiny_core
 
@@ -116,8 +120,94 @@ def test_text_and_timing_change_the_codes(core: StarterCore) -> None:
 def test_logits_that_are_not_numbers_name_the_step(core: StarterCore) -> None:
     with torch.no_grad():
         core.get_parameter("final_norm.weight").fill_(torch.nan)
-    with pytest.raises(GeneratorError, match="not finite at step 0 of 11"):
+    with pytest.raises(GeneratorError, match="clip 1 of 1, seed 0, are not finite at step 0 of 11"):
         sample_codes(core, torch.tensor([SLOW_PIANO]), seconds(1), 10, PLAIN, [0])
+
+
+@pytest.mark.parametrize("settings_of", [PLAIN, SamplingSettings(guidance=3.0, top_k=1)])
+def test_logits_that_stop_being_numbers_name_clip_and_step(
+    core: StarterCore, settings_of: SamplingSettings
+) -> None:
+    trunk = core.trunk
+
+    def broken(rows: torch.Tensor, condition: object, cache: KeyValueCache) -> torch.Tensor:
+        hidden = trunk(rows, condition, cache)  # type: ignore[arg-type]
+        if cache.length == 5:
+            hidden[1] = torch.inf
+        return hidden
+
+    core.trunk = broken  # type: ignore[method-assign, assignment]
+    text = torch.tensor([SLOW_PIANO, FAST_ORGAN, SLOW_PIANO])
+    with pytest.raises(GeneratorError, match=r"clip 2 of 3, seed 8, .* at step 4 of 101"):
+        sample_codes(core, text, seconds(3), 100, settings_of, [7, 8, 9])
+
+
+def grouped(step: Step) -> Step:
+    """Stands in for the capture of a CUDA graph: a replay runs the step again."""
+    return step
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+@pytest.mark.parametrize("window", [256, 40])
+def test_steps_on_fixed_memory_give_the_codes_of_plain_steps(guidance: float, window: int) -> None:
+    config = StarterConfig(width=32, n_layers=2, n_heads=2, attention_window=window)
+    core = tiny_core(config=config)
+    graphed = Preparation(core, capture=grouped)
+    settings = SamplingSettings(guidance=guidance, top_k=1)
+    for lead, seed in ((SLOW_PIANO, 1), (FAST_ORGAN, 2), (SLOW_PIANO, 1)):
+        text = torch.tensor([lead])
+        plain = sample_codes(core, text, seconds(1, 4.0), 100, settings, [seed])
+        fixed = sample_codes(
+            core, text, seconds(1, 4.0), 100, settings, [seed], preparation=graphed
+        )
+        assert torch.equal(plain, fixed)
+    prefix = plain[:, :, :30]
+    gone_on = sample_codes(
+        core, text, seconds(1, 4.0), 100, settings, [1], prefix=prefix, preparation=graphed
+    )
+    assert torch.equal(gone_on, plain)
+
+
+def test_a_step_is_captured_once_for_each_bucket() -> None:
+    core = tiny_core()
+    captured: list[int] = []
+
+    def count(step: Step) -> Step:
+        captured.append(1)
+        return step
+
+    preparation = Preparation(core, capture=count)
+    for seed in (0, 1):
+        sample_codes(
+            core, torch.tensor([SLOW_PIANO]), seconds(1, 4.0), 150, PLAIN, [seed],
+            preparation=preparation,
+        )  # fmt: skip
+    assert len(captured) == 3  # 64, 128 and the 151 steps there are
+    assert [bucket_of(n, 300) for n in (1, 64, 65, 128, 200, 299)] == [64, 64, 128, 128, 256, 300]
+
+
+def test_a_preparation_belongs_to_its_core(core: StarterCore) -> None:
+    with pytest.raises(RequestError, match="made of another core"):
+        sample_codes(
+            core, torch.tensor([SLOW_PIANO]), seconds(1), 10, PLAIN, [0],
+            preparation=Preparation(tiny_core()),
+        )  # fmt: skip
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_graphs_give_the_codes_of_plain_steps_on_a_gpu() -> None:
+    core = tiny_core().cuda()
+    text = torch.tensor([SLOW_PIANO, FAST_ORGAN], device="cuda")
+    settings = SamplingSettings(guidance=3.0, top_k=1)
+    graphed = Preparation(core)
+    for seeds in ([0, 1], [2, 3]):
+        times = seconds(2, 6.0).cuda()
+        fixed = sample_codes(core, text, times, 150, settings, seeds, preparation=graphed)
+        plain = sample_codes(
+            core, text, times, 150, settings, seeds, adapters=RowAdapters([NO_ADAPTER] * 2)
+        )
+        assert torch.equal(fixed, plain)
 
 
 def test_truncation_can_be_done_by_hand() -> None:
