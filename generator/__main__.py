@@ -20,6 +20,7 @@ COMMAND_MODULES = (
     "generator.command",
     "generator.musicgen.command",
     "generator.evaluation",
+    "generator.seams",
     "generator.bench.command",
 )
 

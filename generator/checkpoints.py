@@ -175,11 +175,11 @@ def write_card(
     return card
 
 
-def parent_of(folder: Path | None) -> dict[str, str]:
-    """Returns name and hash of a folder's card as `write_card` takes them; nothing without one."""
+def parent_of(folder: Path | None) -> tuple[str | None, str | None]:
+    """Returns name and content hash of a folder with a card, (None, None) without one."""
     if folder is None or not (folder / CARD_FILE).is_file():
-        return {}
-    return {"parent": verify_folder(folder).name, "parent_hash": content_hash(folder)}
+        return None, None
+    return verify_folder(folder).name, content_hash(folder)
 
 
 def read_card(folder: Path) -> Card:

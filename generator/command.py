@@ -78,6 +78,7 @@ def run_assembly(arguments: argparse.Namespace) -> None:
     save_core(load_core(arguments.core), arguments.out)
     save_codec(load_codec(arguments.codec), arguments.out)
     save_planner(load_planner(arguments.planner), arguments.out)
+    parent, parent_hash = parent_of(arguments.core)
     card = write_card(
         arguments.out,
         name=arguments.name,
@@ -86,7 +87,8 @@ def run_assembly(arguments: argparse.Namespace) -> None:
         recipe=read_json(arguments.recipe) if arguments.recipe else {},
         metrics=read_json(arguments.metrics) if arguments.metrics else {},
         channels=arguments.channels,
-        **parent_of(arguments.core),
+        parent=parent,
+        parent_hash=parent_hash,
     )
     logger.info("%s is complete: %s", arguments.out, ", ".join(sorted(card.files)))
 

@@ -21,6 +21,7 @@ from generator.corpus.score import N_ROLL_ROWS, piano_roll
 from generator.corpus.storage import Corpus
 from generator.errors import RequestError
 from generator.files import read_tensors, write_atomically, write_tensors
+from generator.progress import TrainingBar
 
 STATE_FILE, PROGRESS_FILE = "training.safetensors", "training.json"
 ROLL_WIDTH = 192
@@ -239,25 +240,27 @@ def train_codec(
     budget_s = 60 * config.minutes
     logged = saved = elapsed_s = progress.elapsed_s
     recent: list[dict[str, float]] = []
-    while elapsed_s < budget_s:
-        for group in optimizer.param_groups:
-            group["lr"] = config.rate_at(step, elapsed_s / budget_s)
-        waveform, roll = windows.draw(config.batch_size, config.window_frames, rng)
-        depth = 0 if step < config.unquantised_steps else int(rng.choice(depths, p=shares))
-        loss, parts = trainer(waveform, roll, depth)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(trainer.parameters(), 1.0)
-        optimizer.step()
-        recent.append(parts)
-        step, elapsed_s = step + 1, clock() - begun
-        if elapsed_s - logged >= config.log_every_s:
-            means = {k: round(float(np.mean([p[k] for p in recent])), 4) for k in parts}
-            log.info("step %d after %.0f s: %s", step, elapsed_s, means)
-            logged, recent = elapsed_s, []
-        if elapsed_s - saved >= config.checkpoint_every_s:
-            save_training(folder, trainer, optimizer, Progress(step, elapsed_s))
-            saved = elapsed_s
+    with TrainingBar(elapsed_s / budget_s) as bar:
+        while elapsed_s < budget_s:
+            for group in optimizer.param_groups:
+                group["lr"] = config.rate_at(step, elapsed_s / budget_s)
+            waveform, roll = windows.draw(config.batch_size, config.window_frames, rng)
+            depth = 0 if step < config.unquantised_steps else int(rng.choice(depths, p=shares))
+            loss, parts = trainer(waveform, roll, depth)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(trainer.parameters(), 1.0)
+            optimizer.step()
+            recent.append(parts)
+            step, elapsed_s = step + 1, clock() - begun
+            bar.show(elapsed_s / budget_s, step=step, loss=loss.item())
+            if elapsed_s - logged >= config.log_every_s:
+                means = {k: round(float(np.mean([p[k] for p in recent])), 4) for k in parts}
+                log.info("step %d after %.0f s: %s", step, elapsed_s, means)
+                logged, recent = elapsed_s, []
+            if elapsed_s - saved >= config.checkpoint_every_s:
+                save_training(folder, trainer, optimizer, Progress(step, elapsed_s))
+                saved = elapsed_s
     save_training(folder, trainer, optimizer, Progress(step, elapsed_s))
     save_codec(codec, folder)
     codec.eval()

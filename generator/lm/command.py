@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from generator.checkpoints import load_core
+from generator.checkpoints import load_core, parent_of, write_card
 from generator.codec.model import Codec, load_codec
-from generator.corpus.storage import load_melody, load_tokens
+from generator.corpus.storage import CODES_FILE, load_melody, load_tokens
+from generator.files import file_sha256
 from generator.lm.batches import joined, tokenised_clips
 from generator.lm.starter import StarterConfig, StarterCore
 from generator.lm.training import Trainer, TrainingConfig
@@ -36,6 +38,10 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         command.add_argument("--out", type=Path, required=True, help="folder to train in")
         command.add_argument("--init", type=Path, help="folder of a core to start from")
         command.add_argument("--minutes", type=float, default=50.0)
+        command.add_argument("--steps", type=int, help="train this many steps, whatever the time")
+        command.add_argument("--save-seconds", type=float, default=TrainingConfig.save_seconds)
+        command.add_argument("--name", default=name, help="for the card")
+        command.add_argument("--licence", default="Apache-2.0")
         command.add_argument("--learning-rate", type=float, default=4e-3)
         command.add_argument("--width", type=int, default=256)
         command.add_argument("--layers", type=int, default=5)
@@ -59,7 +65,7 @@ def silence_codes(codec: Codec) -> list[int]:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Trains a core until the minutes are used; a folder with a state is resumed."""
+    """Trains a core, or goes on with the run in the folder, and writes its card."""
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
     if arguments.init is not None:
@@ -82,10 +88,28 @@ def run(arguments: argparse.Namespace) -> None:
         ]
     )
     config = TrainingConfig(
-        minutes=arguments.minutes,
+        minutes=None if arguments.steps else arguments.minutes,
+        max_steps=arguments.steps,
         learning_rate=arguments.learning_rate,
         pretrain_share=arguments.pretrain_share,
         compiled=arguments.compile,
+        save_seconds=arguments.save_seconds,
         seed=arguments.seed,
     )
-    Trainer(core=core, clips=clips, config=config, folder=arguments.out).run()
+    parent, parent_hash = parent_of(arguments.init)
+    report = Trainer(core=core, clips=clips, config=config, folder=arguments.out).run()
+    write_card(
+        arguments.out,
+        name=arguments.name,
+        kind="core",
+        licence=arguments.licence,
+        recipe={
+            "stage": arguments.command,
+            "config": asdict(config),
+            "corpora": {f.name: file_sha256(f / CODES_FILE) for f in arguments.tokens},
+            "n_clips": clips.n_clips,
+        },
+        metrics=asdict(report),
+        parent=parent,
+        parent_hash=parent_hash,
+    )

@@ -19,6 +19,7 @@ from generator.files import read_json, read_tensors, write_json, write_tensors
 from generator.lm.batches import Batch, TokenisedClips, draw_batch, full_batch
 from generator.lm.patterns import shift_right
 from generator.lm.starter import StarterCore
+from generator.progress import TrainingBar
 
 logger = logging.getLogger(__name__)
 
@@ -248,17 +249,19 @@ class Trainer:
         before = self.clock()
         next_log = self.elapsed_s + self.config.log_seconds
         next_save = self.elapsed_s + self.config.save_seconds
-        while self.progress < 1.0:
-            recent = [*recent[-99:], self.train_step()]
-            now = self.clock()
-            self.elapsed_s += now - before
-            before = now
-            if self.elapsed_s >= next_log:
-                next_log += self.config.log_seconds
-                self._report(float(np.mean(recent)), N_LOGGED_CLIPS)
-            if self.elapsed_s >= next_save:
-                next_save += self.config.save_seconds
-                self.save()
+        with TrainingBar(self.progress) as bar:
+            while self.progress < 1.0:
+                recent = [*recent[-99:], self.train_step()]
+                now = self.clock()
+                self.elapsed_s += now - before
+                before = now
+                bar.show(self.progress, step=self.step, loss=recent[-1])
+                if self.elapsed_s >= next_log:
+                    next_log += self.config.log_seconds
+                    self._report(float(np.mean(recent)), N_LOGGED_CLIPS)
+                if self.elapsed_s >= next_save:
+                    next_save += self.config.save_seconds
+                    self.save()
         self.save()
         train_nll = float(np.mean(recent)) if recent else float("nan")
         return self._report(train_nll, self.config.n_validation_clips)

@@ -119,9 +119,9 @@ class Planner(nn.Module):
         if bpm is not None:
             frames = frames_of_bpm(bpm)
             told |= {"frames_per_beat": frames, "tempo": TEMPO_OF_FRAMES[frames]}
-        root = ROOT_OF_CLASS.get(find_pitch_class(prompt))
-        if root is not None:
-            told["root"] = root
+        pitch_class = find_pitch_class(prompt)
+        if pitch_class is not None and pitch_class in ROOT_OF_CLASS:
+            told["root"] = ROOT_OF_CLASS[pitch_class]
         if told:
             header = encode_header({**decode_header(header), **told})
         return Plan(tuple(header), reading.unknown_words)
