@@ -120,6 +120,19 @@ def plan_windows(
     return windows
 
 
+def windows_of(
+    core: Core, texts: Sequence[Text], starts: Sequence[int], n_frames: int
+) -> list[Window]:
+    """Returns the windows in which a core makes a piece."""
+    return plan_windows(
+        n_frames,
+        starts,
+        section_metres(core, texts, starts),
+        longest=trained_frames(core),
+        step=round(SECONDS_PER_BIN * core.frame_rate_hz),
+    )
+
+
 def window_seed(seed: int, number: int) -> int:
     """Returns the seed of a window: the piece's own for the first, as that of a clip would be."""
     if number == 0:
@@ -155,10 +168,8 @@ def sample_windows(  # noqa: PLR0917 - the order in which a piece is described
     is kept between windows. on_step counts over all windows.
     """
     longest = trained_frames(core)
-    step = round(SECONDS_PER_BIN * core.frame_rate_hz)
-    windows = plan_windows(
-        n_frames, starts, section_metres(core, texts, starts), longest=longest, step=step
-    )
+    windows = windows_of(core, texts, starts, n_frames)
+    most_known = max(window.n_known for window in windows)
     recent: Tensor | None = None
     for number, window in enumerate(windows):
         text = texts[window.section]
@@ -180,4 +191,4 @@ def sample_windows(  # noqa: PLR0917 - the order in which a piece is described
             on_step=count,
         )
         yield codes[:, :, window.n_known :]
-        recent = codes[:, :, -(round(OVERLAP_SHARE * longest) + 2 * step) :]
+        recent = codes[:, :, max(0, window.n_frames - most_known) :]

@@ -140,6 +140,18 @@ def plan_piece(generator: Generator, request: PieceRequest) -> PiecePlan:
     return PiecePlan(tuple(headers), tuple(words))
 
 
+def piece_layout(generator: Generator, request: PieceRequest) -> tuple[list[Text], list[int], int]:
+    """Returns what each section tells, the frame it starts at, and the number of frames in all."""
+    rate_hz = generator.core.frame_rate_hz
+    texts = [
+        Text(ids, torch.ones_like(ids))
+        for header in plan_piece(generator, request).headers
+        for ids in [torch.tensor([header], device=generator.device)]
+    ]
+    starts = [round(section.start_s * rate_hz) for section in request.sections]
+    return texts, starts, max(1, round(request.duration_s * rate_hz))
+
+
 def block_decoder(codec: AnyCodec) -> BlockDecoder:
     """Returns what turns codes into sound as they come."""
     match codec:
@@ -166,19 +178,13 @@ def generate_piece(
     one section has the codes of the clip of the same prompt, length and seed.
     """
     core = generator.core
-    n_frames = max(1, round(request.duration_s * core.frame_rate_hz))
-    texts = [
-        Text(ids, torch.ones_like(ids))
-        for header in plan_piece(generator, request).headers
-        for ids in [torch.tensor([header], device=generator.device)]
-    ]
+    texts, starts, n_frames = piece_layout(generator, request)
 
     def on_step(done: int, n_steps: int) -> None:
         if on_progress is not None:
             on_progress(done / n_steps)
 
     decoder = block_decoder(generator.codec)
-    starts = [round(section.start_s * core.frame_rate_hz) for section in request.sections]
     n_made = 0
     for codes in sample_windows(
         core, texts, starts, n_frames, settings, [request.seed], on_step=on_step
