@@ -1,16 +1,19 @@
 """Rows for tests, made by the real services where there is one."""
 
 import hashlib
+import io
 import itertools
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from attune.catalog.melody_services import add_melody
 from attune.catalog.models import (
     Checkpoint,
     Clip,
     ClipStatus,
+    Melody,
     Population,
     Prompt,
     PromptSet,
@@ -25,6 +28,7 @@ from attune.catalog.services import (
 from attune.ratings.choices import PairPurpose
 from attune.ratings.models import Pair, Study
 from attune.ratings.services import create_study
+from tests.recordings import recording_bytes, tune
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -95,6 +99,16 @@ def make_prompts(n: int = 3, *, n_held_out: int = 0) -> PromptSet:
     rows += [PromptRow(text=f"a march, take {i}", is_held_out=True) for i in range(n_held_out)]
     add_prompts(prompt_set=prompt_set, rows=rows)
     return prompt_set
+
+
+def make_melody(name: str = "") -> Melody:
+    """A stored recording of three seconds, of its own loudness and so of its own content."""
+    number = next(_numbers)
+    content = recording_bytes(samples=tune(amplitude=0.1 + number / 10_000))
+    melody, _ = add_melody(
+        file=io.BytesIO(content), n_bytes=len(content), name=name or f"tune {number}"
+    )
+    return melody
 
 
 def make_study(

@@ -1,4 +1,4 @@
-"""Audio of clips: by a rater's signed address, which names no clip, and by id for the others."""
+"""Stored audio: of clips by a rater's signed address, which names none, and by id for others."""
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -38,30 +38,42 @@ def _is_theirs(assignment: Assignment, user_id: int) -> bool:
 
 
 def clip_audio(request: HttpRequest, clip: Clip, *, etag_seed: str) -> HttpResponseBase:
-    """The clip's WAV file with ranges; handed to the front server where one is configured.
+    """The clip's WAV file with ranges, once it is ready."""
+    if clip.status != ClipStatus.READY:
+        raise Http404(f"this clip is {clip.get_status_display()}, not ready")
+    return stored_audio(
+        request,
+        clip.audio_path,
+        content_type=CONTENT_TYPE,
+        etag_seed=f"{etag_seed}{clip.audio_sha256}",
+    )
+
+
+def stored_audio(
+    request: HttpRequest, path: str, *, content_type: str, etag_seed: str
+) -> HttpResponseBase:
+    """A file of the media store with ranges; handed to the front server where one is configured.
 
     With ATTUNE_ACCEL_PREFIX the front server reads the file and serves the ranges itself; its
     location must switch its own ETag and Last-Modified off, which tell when a clip was made.
     """
-    if clip.status != ClipStatus.READY:
-        raise Http404(f"this clip is {clip.get_status_display()}, not ready")
     if settings.ATTUNE_ACCEL_PREFIX:
-        return _handed_over(clip)
-    file = media_file(clip.audio_path)
+        return _handed_over(path, content_type)
+    file = media_file(path)
     if not file.is_file():
-        raise Http404("this clip's audio is missing from the media store")
-    digest = salted_hmac("api.audio", f"{etag_seed}{clip.audio_sha256}", algorithm="sha256")
+        raise Http404("this audio is missing from the media store")
+    digest = salted_hmac("api.audio", etag_seed, algorithm="sha256")
     return file_answer(
-        request, file, content_type=CONTENT_TYPE, etag=f'"{digest.hexdigest()[:32]}"'
+        request, file, content_type=content_type, etag=f'"{digest.hexdigest()[:32]}"'
     )
 
 
-def _handed_over(clip: Clip) -> HttpResponse:
+def _handed_over(path: str, content_type: str) -> HttpResponse:
     prefix = settings.ATTUNE_ACCEL_PREFIX.rstrip("/")
     return HttpResponse(
-        content_type=CONTENT_TYPE,
+        content_type=content_type,
         headers={
-            "X-Accel-Redirect": f"{prefix}/{clip.audio_path}",
+            "X-Accel-Redirect": f"{prefix}/{path}",
             "Cache-Control": "private, max-age=3600",
             "X-Content-Type-Options": "nosniff",
         },

@@ -10,7 +10,18 @@ from ninja import Router, Schema, Status
 
 from api.access import ENGINEERS, READERS, allow
 from api.audio import clip_audio
-from api.shapes import DurationS, Json, Limit, Offset, PromptText, Request, Sampling, Seed
+from api.shapes import (
+    DurationS,
+    Json,
+    Limit,
+    MelodyName,
+    Offset,
+    PromptText,
+    Request,
+    Sampling,
+    Seed,
+)
+from attune.catalog.melody_selectors import get_melody
 from attune.catalog.models import Checkpoint, Clip, ClipStatus, Population, Prompt
 from attune.catalog.selectors import find_checkpoint, get_anchor, recent_clips
 from attune.catalog.services import order_clip
@@ -25,6 +36,7 @@ class ClipRequest(Request):
     """What to generate. `prompt` is text, or the id of a stored prompt."""
 
     prompt: PromptText | int
+    melody: MelodyName | None = None
     checkpoint: str | None = None
     duration_s: DurationS = DEFAULT_DURATION_S
     seed: Seed | None = None
@@ -38,6 +50,7 @@ class ClipAnswer(Schema):
     status: ClipStatus
     prompt: str
     prompt_id: int
+    melody: str | None
     checkpoint: str
     requested_duration_s: float
     duration_s: float | None
@@ -66,6 +79,7 @@ def clip_answer(clip: Clip) -> ClipAnswer:
         status=ClipStatus(clip.status),
         prompt=clip.prompt.text,
         prompt_id=clip.prompt_id,
+        melody=clip.prompt.melody.name if clip.prompt.melody else None,
         checkpoint=clip.checkpoint.name,
         requested_duration_s=clip.requested_duration_s,
         duration_s=clip.duration_s,
@@ -98,7 +112,7 @@ def get_checkpoint(name: str) -> Checkpoint:
 
 def get_clip(clip_id: UUID) -> Clip:
     """The clip of that id with prompt and checkpoint; 404 otherwise."""
-    clip = Clip.objects.select_related("prompt", "checkpoint").filter(pk=clip_id).first()
+    clip = recent_clips().filter(pk=clip_id).first()
     if clip is None:
         raise Http404(f"no clip {clip_id}")
     return clip
@@ -122,6 +136,7 @@ def create_clip(request: HttpRequest, body: ClipRequest) -> Status[ClipAnswer]:
     clip = order_clip(
         prompt=body.prompt if isinstance(body.prompt, str) else _get_prompt(body.prompt),
         prompt_set_name=API_PROMPT_SET,
+        melody=None if body.melody is None else get_melody(body.melody),
         checkpoint=checkpoint,
         duration_s=body.duration_s,
         rng=random.SystemRandom(),

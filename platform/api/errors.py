@@ -8,7 +8,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError, ValidationErrorContext
 
 from api.access import CsrfError
-from attune.catalog.errors import CatalogError, ClipOrderError, PromptError
+from attune.catalog.errors import CatalogError, ClipOrderError, MelodyError, PromptError
 from attune.leaderboard.errors import LeaderboardError
 from attune.ratings.errors import (
     AnswerError,
@@ -40,6 +40,7 @@ STATUSES: Mapping[type[Exception], int] = {
     GateError: 422,
     LeaderboardError: 422,
     ListeningError: 422,
+    MelodyError: 422,
     PromptError: 422,
     StudyError: 422,
 }

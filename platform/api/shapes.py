@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, FiniteFloat
 Seed = Annotated[int, Field(ge=0, lt=2**53, description="Kept below 2^53, so JSON keeps it exact.")]
 DurationS = Annotated[FiniteFloat, Field(ge=1, le=30)]
 PromptText = Annotated[str, Field(min_length=1, max_length=500)]
+MelodyName = Annotated[str, Field(description="A recording whose tune is followed, by its name.")]
 Limit = Annotated[int, Field(ge=1, le=500)]
 Offset = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Counts = dict[str, int]

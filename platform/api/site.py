@@ -1,6 +1,16 @@
 """The HTTP API: all routers under one version, documented by itself."""
 
-from api import checkpoints, clips, jobs, leaderboard, ratings, rotation, rounds, studies
+from api import (
+    checkpoints,
+    clips,
+    jobs,
+    leaderboard,
+    melodies,
+    ratings,
+    rotation,
+    rounds,
+    studies,
+)
 from api.access import EVERYONE, allow
 from api.errors import ExplainingAPI, add_error_answers
 
@@ -20,6 +30,7 @@ add_error_answers(api)
 for router in (
     ratings.router,
     clips.router,
+    melodies.router,
     checkpoints.router,
     studies.router,
     rounds.router,

@@ -14,7 +14,8 @@ from pydantic import Field, FiniteFloat
 
 from api.access import ENGINEERS, READERS, allow
 from api.clips import get_checkpoint
-from api.shapes import Counts, DurationS, Json, PromptText, Request, Sampling
+from api.shapes import Counts, DurationS, Json, MelodyName, PromptText, Request, Sampling
+from attune.catalog.melody_selectors import get_melody
 from attune.catalog.models import Population, PromptSet
 from attune.catalog.services import PromptRow, add_prompt_set, add_prompts
 from attune.ratings.choices import PairPurpose
@@ -34,9 +35,13 @@ Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 
 
 class PromptRequest(Request):
-    """A prompt with its tags; a held-out one judges and never trains."""
+    """A prompt with its tags; a held-out one judges and never trains.
+
+    With a melody it follows a recording's tune; ratings of its clips train no checkpoint.
+    """
 
     text: PromptText
+    melody: MelodyName | None = None
     is_held_out: bool = False
     tags: list[str] = []
 
@@ -215,7 +220,12 @@ def _prepare_prompt_set(body: StudyRequest) -> PromptSet:
         add_prompts(
             prompt_set=prompt_set,
             rows=[
-                PromptRow(text=row.text, tags=tuple(row.tags), is_held_out=row.is_held_out)
+                PromptRow(
+                    text=row.text,
+                    melody=None if row.melody is None else get_melody(row.melody),
+                    tags=tuple(row.tags),
+                    is_held_out=row.is_held_out,
+                )
                 for row in rows
             ],
         )

@@ -187,6 +187,11 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 
+FILE_UPLOAD_HANDLERS = [
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "config.uploads.BoundedFileUploadHandler",
+]
+
 STATIC_URL = "/static/"
 STATIC_ROOT = ATTUNE_HOME / "static"
 STORAGES = {

@@ -4,8 +4,10 @@ from typing import Any
 
 from django import forms
 
-from attune.catalog.models import Checkpoint, Population, RotationAction
-from attune.catalog.services import CLIP_DURATIONS_S, PROMPT_CHARACTERS
+from attune.catalog.errors import PromptError
+from attune.catalog.melody_services import NAME_CHARACTERS
+from attune.catalog.models import Checkpoint, Melody, Population, RotationAction
+from attune.catalog.services import CLIP_DURATIONS_S, PROMPT_CHARACTERS, PromptRow
 from attune.ratings.models import Study
 from attune.rounds.config import KNOBS
 
@@ -75,6 +77,71 @@ class DecisionForm(forms.Form):
     reason = forms.CharField(max_length=2000)
 
 
+def melody_field() -> forms.ModelChoiceField:
+    """Which recording's tune to follow, if any."""
+    return forms.ModelChoiceField(
+        Melody.objects.order_by("name"),
+        to_field_name="name",
+        required=False,
+        empty_label="none",
+        label="Follow the tune of",
+    )
+
+
+class MelodyForm(forms.Form):
+    """A reference recording to upload."""
+
+    file = forms.FileField(
+        label="Recording",
+        allow_empty_file=True,
+        widget=forms.FileInput(attrs={"accept": ".wav,.flac,.ogg,.oga,.opus,.mp3"}),
+        help_text="WAV, FLAC, OGG or MP3, at most 25 MB, 1 s to 10 minutes.",
+    )
+    name = forms.CharField(
+        required=False,
+        max_length=NAME_CHARACTERS,
+        help_text="Left empty, it is called as its file is.",
+    )
+
+
+class PromptsForm(forms.Form):
+    """Prompts to add to a set, one a line, all of which follow one recording or none."""
+
+    prompt_set = forms.CharField(
+        max_length=120,
+        label="Prompt set",
+        help_text="One that exists, or a new one.",
+        widget=forms.TextInput(attrs={"list": "prompt-sets", "autocomplete": "off"}),
+    )
+    melody = melody_field()
+    texts = forms.CharField(
+        label="Prompts",
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text=f"One a line, at most {PROMPT_CHARACTERS} characters each.",
+    )
+    is_held_out = forms.BooleanField(
+        required=False, label="Held out: they judge and never train", initial=False
+    )
+
+    def clean_texts(self) -> list[str]:
+        """The lines that are not blank, each found to be a prompt."""
+        texts = [line.strip() for line in self.cleaned_data["texts"].splitlines() if line.strip()]
+        for number, text in enumerate(texts, start=1):
+            try:
+                PromptRow(text=text)
+            except PromptError as exc:
+                raise forms.ValidationError(f"Prompt {number}: {exc}.") from exc
+        return texts
+
+    def rows(self) -> list[PromptRow]:
+        """The prompts that were given."""
+        given = self.cleaned_data
+        return [
+            PromptRow(text=text, melody=given["melody"], is_held_out=given["is_held_out"])
+            for text in given["texts"]
+        ]
+
+
 class ClipForm(forms.Form):
     """A clip to generate."""
 
@@ -87,6 +154,7 @@ class ClipForm(forms.Form):
     duration_s = forms.FloatField(
         label="Seconds", initial=10, min_value=CLIP_DURATIONS_S[0], max_value=CLIP_DURATIONS_S[1]
     )
+    melody = melody_field()
     seed = forms.IntegerField(
         required=False, min_value=0, max_value=2**53 - 1, help_text="Empty draws one."
     )

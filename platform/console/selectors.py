@@ -12,6 +12,8 @@ from attune.catalog.models import (
     Clip,
     ClipStatus,
     Population,
+    Prompt,
+    PromptSet,
     RotationEntry,
     RotationRole,
 )
@@ -62,6 +64,15 @@ class StudyRow:
 
     study: Study
     counts: StudyCounts
+
+
+@dataclass(frozen=True)
+class PromptSetRow:
+    """A prompt set with how many prompts it holds, and how many of them follow a recording."""
+
+    prompt_set: PromptSet
+    n_prompts: int
+    n_following: int
 
 
 @dataclass(frozen=True)
@@ -137,6 +148,24 @@ def study_rows(population: Population | None = None) -> list[StudyRow]:
     studies = list(found)
     counts = study_counts(studies)
     return [StudyRow(study, counts[study.pk]) for study in studies]
+
+
+def prompt_set_rows() -> list[PromptSetRow]:
+    """The prompt sets by name, with their counts."""
+    found = PromptSet.objects.annotate(
+        n_prompts=Count("prompts"), n_following=Count("prompts__melody")
+    )
+    return [PromptSetRow(row, row.n_prompts, row.n_following) for row in found.order_by("name")]
+
+
+def prompts_of(set_name: str) -> QuerySet[Prompt]:
+    """The prompts of the named set, or of all, newest first; `n_clips` are ready to be heard."""
+    prompts = Prompt.objects.select_related("prompt_set", "melody").annotate(
+        n_clips=Count("clips", filter=Q(clips__status=ClipStatus.READY))
+    )
+    if set_name:
+        prompts = prompts.filter(prompt_set__name=set_name)
+    return prompts.order_by("-pk")
 
 
 def places(population: Population) -> list[Place]:

@@ -2,7 +2,17 @@
 
 from django.urls import path
 
-from console.views import checkpoints, clips, jobs, leaderboard, overview, rotation, rounds, studies
+from console.views import (
+    checkpoints,
+    clips,
+    jobs,
+    leaderboard,
+    overview,
+    prompts,
+    rotation,
+    rounds,
+    studies,
+)
 
 app_name = "console"
 
@@ -19,6 +29,9 @@ urlpatterns = [
     path("rotation/", rotation.rotation, name="rotation"),
     path("rotation/decide/", rotation.decide, name="decide"),
     path("studies/", studies.study_list, name="studies"),
+    path("prompts/", prompts.prompt_list, name="prompts"),
+    path("prompts/add/", prompts.add, name="add-prompts"),
+    path("melodies/upload/", prompts.upload_melody, name="upload-melody"),
     path("clips/", clips.clip_list, name="clips"),
     path("clips/request/", clips.request_clip, name="request-clip"),
     path("jobs/", jobs.job_list, name="jobs"),

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,14 @@ import structlog
 from django.conf import settings
 from numpy.typing import NDArray
 
+from attune.catalog.errors import CatalogError
 from attune.catalog.models import Clip
 from attune.catalog.services import MeasuredClip, fail_clip, record_clip, start_clips
 from attune.catalog.storage import (
+    checkpoint_chain,
     clip_audio_file,
     clip_codes_file,
+    full_checkpoint,
     media_file,
     write_atomically,
 )
@@ -35,6 +38,7 @@ from workers.outcomes import WorkFailed
 from workers.waveform import waveform_peaks
 
 if TYPE_CHECKING:
+    from generator.lm.adapters import Adapter
     from generator.lm.sampling import SamplingSettings
     from generator.requests import ClipRequest
     from generator.synthesis import GeneratedClip, Generator
@@ -62,6 +66,12 @@ class _Making:
     lease: Lease
     generator: Generator
     n_clips: int
+    adapters: Mapping[int, Adapter]
+    """What each checkpoint adds to the generator's own, by its id; empty where they are one."""
+
+    def adapters_of(self, clips: Sequence[Clip]) -> list[Adapter] | None:
+        """Returns the adapter of each clip, None where the generator is every clip's own."""
+        return [self.adapters[clip.checkpoint_id] for clip in clips] if self.adapters else None
 
     def fail(self, clip: Clip, error: str) -> None:
         """Fails one clip with its reason."""
@@ -75,12 +85,25 @@ class _Making:
 
 
 def _generate(clips: Sequence[Clip], job: Job, lease: Lease, warm: WarmGenerators) -> None:
+    checkpoints = {clip.checkpoint_id: clip.checkpoint for clip in clips}
+    adapters: dict[int, Adapter] = {}
     try:
-        generator = warm.get(clips[0].checkpoint)
-    except GeneratorError as exc:
-        raise WorkFailed(f"checkpoint {clips[0].checkpoint.name}: {exc}") from exc
+        if len(checkpoints) > 1:
+            generator = warm.get(full_checkpoint(clips[0].checkpoint))
+            for key, checkpoint in checkpoints.items():
+                adapters[key] = generator.adapter(checkpoint_chain(checkpoint)[1])
+        else:
+            generator = warm.get(clips[0].checkpoint)
+    except (GeneratorError, CatalogError) as exc:
+        if len(checkpoints) == 1:
+            raise WorkFailed(f"checkpoint {clips[0].checkpoint.name}: {exc}") from exc
+        logger.warning("checkpoints_not_together", job=job.pk, error=str(exc))
+        _generate_apart(clips, job, lease, warm)
+        return
     lease.renew(at_once=True)
-    making = _Making(job=job, lease=lease, generator=generator, n_clips=len(clips))
+    making = _Making(
+        job=job, lease=lease, generator=generator, n_clips=len(clips), adapters=adapters
+    )
     by_sampling: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
         by_sampling[json.dumps(clip.sampling, sort_keys=True)].append(clip)
@@ -88,6 +111,23 @@ def _generate(clips: Sequence[Clip], job: Job, lease: Lease, warm: WarmGenerator
     for same_sampling in by_sampling.values():
         _generate_batch(making, same_sampling, n_before)
         n_before += len(same_sampling)
+
+
+def _generate_apart(clips: Sequence[Clip], job: Job, lease: Lease, warm: WarmGenerators) -> None:
+    """Makes the clips of one checkpoint after the other; one that does not load fails its own."""
+    by_checkpoint: dict[int, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        by_checkpoint[clip.checkpoint_id].append(clip)
+    failures = []
+    for same in by_checkpoint.values():
+        try:
+            _generate(same, job, lease, warm)
+        except WorkFailed as exc:
+            failures.append(exc)
+            for clip in same:
+                fail_clip(clip=clip, job=job, owner=lease.owner, error=str(exc))
+    if len(failures) == len(by_checkpoint):
+        raise failures[0]
 
 
 def _generate_batch(making: _Making, clips: Sequence[Clip], n_before: int) -> None:
@@ -111,6 +151,7 @@ def _generate_batch(making: _Making, clips: Sequence[Clip], n_before: int) -> No
             [request for _, request in accepted],
             sampling,
             lambda share: making.renew(n_before + share * len(clips)),
+            making.adapters_of([clip for clip, _ in accepted]),
         )
     except GeneratorError as exc:
         if len(accepted) == 1:
@@ -143,7 +184,10 @@ def _check_request(clip: Clip, generator: Generator) -> ClipRequest:
     from generator.requests import ClipRequest
 
     request = ClipRequest(
-        prompt=clip.prompt.text, duration_s=clip.requested_duration_s, seed=clip.seed
+        prompt=clip.prompt.text,
+        duration_s=clip.requested_duration_s,
+        seed=clip.seed,
+        melody=media_file(clip.prompt.melody.path) if clip.prompt.melody else None,
     )
     generator.plan(request.prompt)
     return request

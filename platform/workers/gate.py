@@ -147,12 +147,15 @@ def _figure(
 
 
 def gate_requests(round: Round) -> dict[str, list[ClipRequest]]:
-    """Returns the clips to make, by prompt: held-out prompts first, then the others."""
+    """Returns the clips to make, by prompt: held-out prompts first, then the others.
+
+    Prompts that follow a recording are left out, as they are from what the round learned.
+    """
     from generator.requests import ClipRequest
 
-    prompts = Prompt.objects.filter(prompt_set=round.study.prompt_set_id).order_by(
-        "-is_active", "-is_held_out", "pk"
-    )[:N_PROMPTS]
+    prompts = Prompt.objects.filter(
+        prompt_set=round.study.prompt_set_id, melody__isnull=True
+    ).order_by("-is_active", "-is_held_out", "pk")[:N_PROMPTS]
     return {
         prompt.text: [
             ClipRequest(

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 PATHS = (
     *("", "leaderboard/", "rounds/", "rounds/new/", "rounds/{round}/", "checkpoints/"),
-    *("checkpoints/quagga-canary/", "rotation/", "studies/", "clips/", "jobs/"),
+    *("checkpoints/quagga-canary/", "rotation/", "studies/", "prompts/", "clips/", "jobs/"),
     *("leaderboard/?population=rehearsal", "rotation/?population=rehearsal"),
 )
 

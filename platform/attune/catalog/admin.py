@@ -5,6 +5,7 @@ from django.contrib import admin
 from attune.catalog.models import (
     Checkpoint,
     Clip,
+    Melody,
     Prompt,
     PromptSet,
     RotationEntry,
@@ -21,14 +22,24 @@ class PromptSetAdmin(admin.ModelAdmin):
     search_fields = ("name",)
 
 
+@admin.register(Melody)
+class MelodyAdmin(EvidenceAdmin):
+    """Recordings whose tunes clips follow."""
+
+    list_display = ("name", "format", "duration_s", "sample_rate_hz", "created_by", "created_at")
+    list_filter = ("format",)
+    search_fields = ("name", "sha256")
+
+
 @admin.register(Prompt)
 class PromptAdmin(admin.ModelAdmin):
     """Prompts: what is asked stays as it was; whether it is in use may change."""
 
-    list_display = ("text", "prompt_set", "tags", "is_held_out", "is_active")
+    list_display = ("text", "prompt_set", "melody", "tags", "is_held_out", "is_active")
+    list_select_related = ("prompt_set", "melody")
     list_filter = ("prompt_set", "is_held_out", "is_active")
     search_fields = ("text",)
-    readonly_fields = ("text", "prompt_set", "is_held_out", "created_at")
+    readonly_fields = ("text", "melody", "prompt_set", "is_held_out", "created_at")
 
     def has_add_permission(self, request: object) -> bool:
         """Prompts are added by the API or from a file."""

@@ -11,6 +11,10 @@ class PromptError(CatalogError):
     """A prompt that cannot be stored."""
 
 
+class MelodyError(CatalogError):
+    """A recording that cannot be followed, or cannot be stored under its name."""
+
+
 class CheckpointError(CatalogError):
     """A checkpoint folder that cannot be registered. `file` is the culprit, if one is known."""
 

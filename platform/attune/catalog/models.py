@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from attune.catalog.melodies import MEDIA_TYPES, MelodyFormat
 from attune.jobs.models import Job
 
 
@@ -27,11 +28,57 @@ class PromptSet(models.Model):
         return self.name
 
 
+class Melody(models.Model):
+    """A recording whose tune clips can follow. `path` is relative to the media store."""
+
+    name = models.CharField(max_length=120, unique=True)
+    path = models.CharField(max_length=200)
+    sha256 = models.CharField(max_length=64)
+    format = models.CharField(
+        max_length=8, choices=[(format.value, format.name) for format in MelodyFormat]
+    )
+    n_bytes = models.PositiveIntegerField()
+    duration_s = models.FloatField()
+    sample_rate_hz = models.PositiveIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+
+    class Meta:
+        verbose_name_plural = "melodies"
+        constraints = [
+            models.UniqueConstraint(fields=["sha256"], name="one_melody_per_content"),
+            models.CheckConstraint(condition=~Q(name=""), name="melody_name_is_not_empty"),
+            models.CheckConstraint(
+                condition=Q(duration_s__gt=0), name="melody_duration_is_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(format__in=[format.value for format in MelodyFormat]),
+                name="melody_format_is_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def media_type(self) -> str:
+        """What a browser is told that the file is."""
+        return MEDIA_TYPES[MelodyFormat(self.format)]
+
+
 class Prompt(models.Model):
-    """Text a clip is made from. Held-out prompts judge; they never train."""
+    """Text a clip is made from, and the recording whose tune it follows, if any.
+
+    Held-out prompts judge; they never train.
+    """
 
     prompt_set = models.ForeignKey(PromptSet, on_delete=models.PROTECT, related_name="prompts")
     text = models.CharField(max_length=500)
+    melody = models.ForeignKey(
+        Melody, on_delete=models.PROTECT, null=True, blank=True, related_name="prompts"
+    )
     tags = models.JSONField(default=list)
     is_held_out = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
@@ -40,7 +87,14 @@ class Prompt(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["prompt_set", "text"], name="one_prompt_per_text_in_a_prompt_set"
+                fields=["prompt_set", "text"],
+                condition=Q(melody__isnull=True),
+                name="one_prompt_per_text_in_a_prompt_set",
+            ),
+            models.UniqueConstraint(
+                fields=["prompt_set", "text", "melody"],
+                condition=Q(melody__isnull=False),
+                name="one_prompt_per_text_and_melody_in_a_prompt_set",
             ),
             models.CheckConstraint(condition=~Q(text=""), name="prompt_text_is_not_empty"),
         ]

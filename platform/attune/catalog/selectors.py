@@ -83,4 +83,4 @@ def chain_hash(checkpoint: Checkpoint) -> str:
 
 def recent_clips() -> QuerySet[Clip]:
     """All clips, newest first, with prompt and checkpoint."""
-    return Clip.objects.select_related("prompt", "checkpoint").order_by("-created_at", "pk")
+    return Clip.objects.select_related("prompt__melody", "checkpoint").order_by("-created_at", "pk")

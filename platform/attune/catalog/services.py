@@ -19,6 +19,7 @@ from attune.catalog.models import (
     CheckpointKind,
     Clip,
     ClipStatus,
+    Melody,
     Prompt,
     PromptSet,
 )
@@ -30,7 +31,7 @@ from attune.catalog.rotation_services import (
     roll_back_checkpoint,
 )
 from attune.catalog.selectors import chain_hash, find_checkpoint_by_hash
-from attune.catalog.storage import checkpoint_folder, stored_folder
+from attune.catalog.storage import checkpoint_folder, full_checkpoint, stored_folder
 from attune.jobs.models import Job, JobKind, JobQueue, JobState
 from attune.jobs.services import enqueue_job, lock_job
 
@@ -72,6 +73,7 @@ class PromptRow:
     text: str
     tags: tuple[str, ...] = ()
     is_held_out: bool = False
+    melody: Melody | None = None
 
     def __post_init__(self) -> None:
         if not self.text.strip() or len(self.text) > PROMPT_CHARACTERS:
@@ -133,26 +135,42 @@ def add_prompt_set(*, name: str, description: str = "") -> PromptSet:
 
 @transaction.atomic
 def add_prompts(*, prompt_set: PromptSet, rows: Iterable[PromptRow]) -> list[Prompt]:
-    """The prompts that were new; a text that the set holds already is left as it is."""
-    known = set(prompt_set.prompts.values_list("text", flat=True))
-    fresh: dict[str, PromptRow] = {}
+    """The prompts that were new; one that the set holds already is left as it is.
+
+    The same text with another melody, or with none, is another prompt.
+    """
+    known = set(prompt_set.prompts.values_list("text", "melody_id"))
+    fresh: dict[tuple[str, int | None], PromptRow] = {}
     for row in rows:
-        text = row.text.strip()
-        if text not in known:
-            fresh.setdefault(text, row)
+        key = (row.text.strip(), row.melody.pk if row.melody else None)
+        if key not in known:
+            fresh.setdefault(key, row)
     return Prompt.objects.bulk_create(
-        Prompt(prompt_set=prompt_set, text=text, tags=list(row.tags), is_held_out=row.is_held_out)
-        for text, row in fresh.items()
+        Prompt(
+            prompt_set=prompt_set,
+            text=text,
+            melody_id=melody_id,
+            tags=list(row.tags),
+            is_held_out=row.is_held_out,
+        )
+        for (text, melody_id), row in fresh.items()
     )
 
 
 @transaction.atomic
-def find_or_add_prompt(*, prompt_set_name: str, text: str, is_held_out: bool = False) -> Prompt:
-    """The prompt of this text in the named set; both are made if there was none."""
+def find_or_add_prompt(
+    *,
+    prompt_set_name: str,
+    text: str,
+    melody: Melody | None = None,
+    is_held_out: bool = False,
+) -> Prompt:
+    """The prompt of this text and melody in the named set; both are made if there was none."""
     row = PromptRow(text=text, is_held_out=is_held_out)
     prompt, _ = Prompt.objects.get_or_create(
         prompt_set=add_prompt_set(name=prompt_set_name),
         text=row.text.strip(),
+        melody=melody,
         defaults={"is_held_out": is_held_out},
     )
     return prompt
@@ -209,7 +227,8 @@ def add_checkpoint(
 def request_clips(*, requests: Sequence[ClipOrder], priority: int = 0) -> list[Clip]:
     """The requested clips, in the order asked, and the jobs that will make them.
 
-    A job's clips share checkpoint, duration and sampling settings, so that they fit one batch.
+    A job's clips share the full checkpoint that theirs adapt, duration and sampling settings, so
+    that they fit one batch: both clips of a pair too, whichever adapter made each.
     """
     groups: dict[tuple[int, float, str], list[Clip]] = {}
     clips: list[Clip] = []
@@ -223,17 +242,17 @@ def request_clips(*, requests: Sequence[ClipOrder], priority: int = 0) -> list[C
         )
         clips.append(clip)
         settings_text = json.dumps(order.sampling, sort_keys=True, default=str)
-        key = (order.checkpoint.pk, order.duration_s, settings_text)
+        key = (full_checkpoint(order.checkpoint).pk, order.duration_s, settings_text)
         groups.setdefault(key, []).append(clip)
     limit = settings.ATTUNE_MAX_BATCH_CLIPS
-    for (checkpoint_id, duration_s, _), group in groups.items():
+    for (_, duration_s, _), group in groups.items():
         for start in range(0, len(group), limit):
             batch = group[start : start + limit]
             job = enqueue_job(
                 kind=JobKind.GENERATE_CLIPS,
                 queue=JobQueue.DEVICE,
                 arguments={
-                    "checkpoint": checkpoint_id,
+                    "checkpoints": sorted({clip.checkpoint_id for clip in batch}),
                     "duration_s": duration_s,
                     "n_clips": len(batch),
                 },
@@ -252,15 +271,22 @@ def order_clip(
     checkpoint: Checkpoint,
     duration_s: float,
     rng: UniformSource,
+    melody: Melody | None = None,
     seed: int | None = None,
     sampling: Mapping[str, Any] | None = None,
 ) -> Clip:
     """One clip that a person waits for, of a stored prompt or a text of the named set.
 
-    Without a seed one is drawn. A refused order leaves no new prompt behind.
+    A text may come with a melody; a stored prompt has its own. Without a seed one is drawn. A
+    refused order leaves no new prompt behind.
     """
     if isinstance(prompt, str):
-        prompt = find_or_add_prompt(prompt_set_name=prompt_set_name, text=prompt)
+        prompt = find_or_add_prompt(prompt_set_name=prompt_set_name, text=prompt, melody=melody)
+    elif melody is not None and prompt.melody_id != melody.pk:
+        raise ClipOrderError(
+            f"prompt {prompt.pk} follows {prompt.melody or 'no recording'}, not {melody}: "
+            "give its text to add it with another"
+        )
     order = ClipOrder(
         prompt=prompt,
         checkpoint=checkpoint,
@@ -278,7 +304,7 @@ def start_clips(*, job: Job) -> list[Clip]:
     Clip.objects.filter(job=job, status__in=open_states).update(status=ClipStatus.GENERATING)
     return list(
         Clip.objects.filter(job=job, status=ClipStatus.GENERATING)
-        .select_related("prompt", "checkpoint")
+        .select_related("prompt__melody", "checkpoint")
         .order_by("created_at", "pk")
     )
 

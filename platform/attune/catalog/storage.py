@@ -24,6 +24,11 @@ def clip_audio_file(clip_id: UUID) -> str:
     return f"clips/{clip_id.hex[:2]}/{clip_id}.wav"
 
 
+def melody_file(sha256: str, ending: str) -> str:
+    """The path of a recording to follow, named by its content, relative to the media store."""
+    return f"melodies/{sha256[:2]}/{sha256}.{ending}"
+
+
 def media_file(relative: str) -> Path:
     """The absolute path of a stored file; refuses a path that leaves the media store."""
     parts = PurePosixPath(relative)
@@ -72,6 +77,14 @@ def keep_checkpoint(folder: Path) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return kept
+
+
+def full_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
+    """The full checkpoint that a checkpoint adapts, or is."""
+    current = checkpoint
+    while current.kind != CheckpointKind.FULL and current.parent is not None:
+        current = current.parent
+    return current
 
 
 def checkpoint_chain(checkpoint: Checkpoint) -> tuple[Path, list[Path]]:

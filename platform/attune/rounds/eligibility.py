@@ -32,6 +32,7 @@ class Exclusion(StrEnum):
     WITHDRAWN_PAIR = "withdrawn_pair"
     REPEAT = "repeat"
     CLIP_NOT_READY = "clip_not_ready"
+    FOLLOWS_MELODY = "follows_melody"
     UNEQUAL_DURATION = "unequal_duration"
     UNEQUAL_HEADER = "unequal_header"
 
@@ -60,6 +61,7 @@ class RatingRow:
     is_prompt_held_out: bool
     has_ready_codes: bool
     has_equal_headers: bool
+    has_melody: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ def _find_exclusion_of_training_pair(row: RatingRow, base_checkpoint_id: int) ->
         (row.is_pair_withdrawn, Exclusion.WITHDRAWN_PAIR),
         (row.is_repeat, Exclusion.REPEAT),
         (not row.has_ready_codes or None in durations_s, Exclusion.CLIP_NOT_READY),
+        # What a clip was conditioned on is rebuilt from its header, which holds no melody.
+        (row.has_melody, Exclusion.FOLLOWS_MELODY),
         (not _are_equal_durations(*durations_s), Exclusion.UNEQUAL_DURATION),
         (not row.has_equal_headers, Exclusion.UNEQUAL_HEADER),
     )

@@ -45,6 +45,7 @@ _RATING_COLUMNS = (
     "rater__withdrawn_at",
     "pair__is_withdrawn",
     "pair__prompt__is_held_out",
+    "pair__prompt__melody_id",
     "pair__first_clip__status",
     "pair__second_clip__status",
     "pair__first_clip__codes_path",
@@ -176,6 +177,7 @@ def _rating_row(values: Mapping[str, Any]) -> RatingRow:
         is_prompt_held_out=values["pair__prompt__is_held_out"],
         has_ready_codes=all(status == ClipStatus.READY for status in statuses) and all(paths),
         has_equal_headers=values["first_header"] == values["second_header"],
+        has_melody=values["pair__prompt__melody_id"] is not None,
     )
 
 

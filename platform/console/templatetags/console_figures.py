@@ -38,6 +38,7 @@ COUNT_LABELS = {
     "withdrawn_pair": "of withdrawn pairs",
     "repeat": "repeats",
     "clip_not_ready": "with a missing clip",
+    "follows_melody": "on clips that follow a recording",
     "unequal_duration": "on clips of unequal length",
     "unequal_header": "on clips of unequal text",
     "decided": "chose A or B",

@@ -61,6 +61,7 @@ def request_clip(request: HttpRequest) -> HttpResponse:
         order_clip(
             prompt=given["prompt"],
             prompt_set_name=CONSOLE_PROMPT_SET,
+            melody=given["melody"],
             checkpoint=given["checkpoint"],
             duration_s=given["duration_s"],
             rng=random.SystemRandom(),

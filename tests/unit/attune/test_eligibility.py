@@ -42,6 +42,7 @@ def row(number: int, *, pair: int | None = None, **changes: Any) -> RatingRow:
         is_prompt_held_out=False,
         has_ready_codes=True,
         has_equal_headers=True,
+        has_melody=False,
     )
     return replace(eligible, **changes)
 
@@ -113,6 +114,7 @@ def test_a_pair_that_splits_exactly_is_left_out_and_counted_as_contradicting() -
         ({"first_duration_s": None}, Exclusion.CLIP_NOT_READY),
         ({"second_duration_s": 4.96}, Exclusion.UNEQUAL_DURATION),
         ({"has_equal_headers": False}, Exclusion.UNEQUAL_HEADER),
+        ({"has_melody": True}, Exclusion.FOLLOWS_MELODY),
     ],
 )
 def test_each_exclusion_is_counted_under_its_name(

@@ -12,6 +12,7 @@ from attune.catalog.errors import RotationError
 from attune.catalog.models import (
     Clip,
     Population,
+    Prompt,
     RotationAction,
     RotationEntry,
     RotationEvent,
@@ -54,6 +55,7 @@ from attune.rounds.services import (
     record_round_metric,
     start_training,
 )
+from tests.factories import make_melody
 from tests.unit.attune.rated import RatedStudy, rated_study, write_checkpoint
 
 pytestmark = pytest.mark.django_db
@@ -324,6 +326,15 @@ def test_a_pair_whose_clips_were_conditioned_differently_is_left_out(world: Rate
     Clip.objects.filter(pk=ratings[0].pair.second_clip_id).update(header=[1, 2, 4])
     round = start(world)
     assert (round.counts["usable"], round.counts["unequal_header"]) == (8, 1)
+
+
+def test_a_pair_that_follows_a_recording_is_left_out_and_counted(world: RatedStudy) -> None:
+    ratings = world.rate_pairs([Choice.A] * 9)
+    Prompt.objects.filter(pk=ratings[0].pair.prompt_id).update(melody=make_melody())
+    n_followed = sum(rating.pair.prompt_id == ratings[0].pair.prompt_id for rating in ratings)
+    found = preflight(world.study, world.base)
+    assert n_followed >= 1
+    assert (found.n_usable, found.counts["follows_melody"]) == (9 - n_followed, n_followed)
 
 
 def test_a_withdrawn_rater_is_left_out_and_counted(world: RatedStudy) -> None:

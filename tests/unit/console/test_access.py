@@ -18,6 +18,7 @@ PAGES = [
     "/console/checkpoints/aligned/",
     "/console/rotation/",
     "/console/studies/",
+    "/console/prompts/",
     "/console/clips/",
     "/console/jobs/",
 ]
@@ -26,6 +27,8 @@ ACTIONS = [
     "/console/rounds/{round}/cancel/",
     "/console/rotation/decide/",
     "/console/clips/request/",
+    "/console/prompts/add/",
+    "/console/melodies/upload/",
 ]
 
 
