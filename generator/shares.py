@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from generator.errors import RequestError
+
 NORMAL_QUANTILE = 1.96
 
 
@@ -17,7 +19,7 @@ class Share:
 
     def __post_init__(self) -> None:
         if not 0 <= self.right <= self.n:
-            raise ValueError(f"a share counts 0 to n, got {self.right} of {self.n}")
+            raise RequestError(f"a share counts 0 to n, got {self.right} of {self.n}")
 
     @property
     def share(self) -> float:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from generator.errors import GeneratorError
+from generator.errors import GeneratorError, RequestError
 from generator.files import read_json, write_json
 from generator.lm.batches import TokenisedClips, full_batch
 from generator.lm.patterns import COMPARED, Pattern
@@ -60,7 +60,7 @@ class ComparisonConfig:
 
     def __post_init__(self) -> None:
         if self.n_codebooks < 2:
-            raise ValueError(f"patterns differ from 2 codebooks on, got {self.n_codebooks}")
+            raise RequestError(f"patterns differ from 2 codebooks on, got {self.n_codebooks}")
         self.training()
 
     def training(self) -> TrainingConfig:

@@ -57,19 +57,19 @@ class Pattern:
         if not self.passes:
             object.__setattr__(self, "passes", (0,) * len(self.delays))
         if not self.delays or min(self.delays) != 0:
-            raise ValueError(f"delays start at 0 and there is at least one, got {self.delays}")
+            raise RequestError(f"delays start at 0 and there is at least one, got {self.delays}")
         if self.codebook_size < 2:
-            raise ValueError(f"codebook_size is at least 2, got {self.codebook_size}")
+            raise RequestError(f"codebook_size is at least 2, got {self.codebook_size}")
         if len(self.passes) != len(self.delays) or set(self.passes) != set(range(self.n_passes)):
-            raise ValueError(
+            raise RequestError(
                 f"passes are 0, 1, ..., one a codebook of {len(self.delays)}, got {self.passes}"
             )
         if self.stride < 1:
-            raise ValueError(f"stride is at least 1, got {self.stride}")
+            raise RequestError(f"stride is at least 1, got {self.stride}")
         for number in range(self.n_passes):
             delays = self._delays_of(number)
             if min(delays) != 0 or {d % self.stride for d in delays} != set(range(self.stride)):
-                raise ValueError(
+                raise RequestError(
                     f"every step predicts a code: pass {number} of stride {self.stride} needs "
                     f"delays 0 to {self.stride - 1}, got {delays}"
                 )
@@ -247,7 +247,7 @@ def partial_delay(n_codebooks: int, codebook_size: int) -> Pattern:
 def stereo_delay(n_codebooks: int, codebook_size: int) -> Pattern:
     """Returns the delays 0, 0, 1, 1, ... of two channels whose codebooks alternate."""
     if n_codebooks % 2:
-        raise ValueError(f"two channels have an even number of codebooks, got {n_codebooks}")
+        raise RequestError(f"two channels have an even number of codebooks, got {n_codebooks}")
     return Pattern(tuple(codebook // 2 for codebook in range(n_codebooks)), codebook_size)
 
 
@@ -290,7 +290,7 @@ def pattern_of(kind: PatternKind, delays: tuple[int, ...], codebook_size: int) -
         case _:
             assert_never(kind)
     if pattern.delays != tuple(delays):
-        raise ValueError(
+        raise RequestError(
             f"{kind} of {len(delays)} codebooks has delays {pattern.delays}, got {delays}"
         )
     return pattern

@@ -89,22 +89,22 @@ class StarterConfig:
 
     def __post_init__(self) -> None:
         if self.width % (2 * self.n_heads):
-            raise ValueError(
+            raise RequestError(
                 f"width is a multiple of twice n_heads, got {self.width} and {self.n_heads}"
             )
         for name in ("n_layers", "codebook_size", "attention_window", "frame_rate_hz"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
+                raise RequestError(f"{name} is at least 1, got {getattr(self, name)}")
         self.interleaving()
         if not 1.0 <= self.longest_s <= LONGEST_SECONDS:
-            raise ValueError(f"longest_s is 1 to {LONGEST_SECONDS:g}, got {self.longest_s}")
+            raise RequestError(f"longest_s is 1 to {LONGEST_SECONDS:g}, got {self.longest_s}")
         if not self.empty_header or max(self.empty_header) >= self.text_vocabulary_size:
-            raise ValueError(
+            raise RequestError(
                 f"header ids are below {self.text_vocabulary_size}, got {self.empty_header}"
             )
         for text_id, value in (*self.beat_ids, *self.bar_ids):
             if not (0 <= text_id < self.text_vocabulary_size and value > 0):
-                raise ValueError(
+                raise RequestError(
                     f"metre ids are 0 to {self.text_vocabulary_size - 1} and tell at least 1, "
                     f"got {text_id}: {value}"
                 )
@@ -113,7 +113,7 @@ class StarterConfig:
         """Returns the pattern; ValueError where the kind is unknown or the delays are not its."""
         kinds = [kind.value for kind in PatternKind]
         if self.pattern not in kinds:
-            raise ValueError(f"pattern is one of {kinds}, got {self.pattern!r}")
+            raise RequestError(f"pattern is one of {kinds}, got {self.pattern!r}")
         return pattern_of(PatternKind(self.pattern), self.delays, self.codebook_size)
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from generator.checkpoints import save_core
-from generator.errors import CheckpointError, GeneratorError
+from generator.errors import CheckpointError, GeneratorError, RequestError
 from generator.files import read_json, read_tensors, write_json, write_tensors
 from generator.lm.batches import Batch, TokenisedClips, draw_batch, full_batch
 from generator.lm.patterns import shift_right
@@ -56,13 +56,15 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.max_steps is None):
-            raise ValueError(f"give minutes or max_steps, got {self.minutes} and {self.max_steps}")
+            raise RequestError(
+                f"give minutes or max_steps, got {self.minutes} and {self.max_steps}"
+            )
         for name in ("batch_size", "n_frames", "n_validation_clips", "learning_rate"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is above 0, got {getattr(self, name)}")
+                raise RequestError(f"{name} is above 0, got {getattr(self, name)}")
         for name in ("pretrain_share", "decay_share", "last_rate"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is 0 to 1, got {getattr(self, name)}")
+                raise RequestError(f"{name} is 0 to 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

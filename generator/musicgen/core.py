@@ -44,14 +44,16 @@ class MusicgenConfig:
 
     def __post_init__(self) -> None:
         if self.width % self.n_heads:
-            raise ValueError(f"width is a multiple of n_heads, got {self.width} and {self.n_heads}")
+            raise RequestError(
+                f"width is a multiple of n_heads, got {self.width} and {self.n_heads}"
+            )
         if self.n_channels not in (1, 2) or self.n_codebooks % self.n_channels:
-            raise ValueError(
+            raise RequestError(
                 f"1 or 2 channels share the codebooks evenly, got {self.n_channels} channels "
                 f"and {self.n_codebooks} codebooks"
             )
         if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation is one of {list(ACTIVATIONS)}, got {self.activation!r}")
+            raise RequestError(f"activation is one of {list(ACTIVATIONS)}, got {self.activation!r}")
 
     @property
     def delays(self) -> tuple[int, ...]:

@@ -33,9 +33,9 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         for name in ("n_codebooks", "codebook_size", "n_layers", "n_heads", "frame_rate_hz"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
+                raise RequestError(f"{name} is at least 1, got {getattr(self, name)}")
         if self.width < 1 or self.width % (2 * self.n_heads):
-            raise ValueError(
+            raise RequestError(
                 f"width is a multiple of twice n_heads, got {self.width} and {self.n_heads}"
             )
 

@@ -46,12 +46,14 @@ class PretrainingConfig:
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.max_steps is None):
-            raise ValueError(f"give minutes or max_steps, got {self.minutes} and {self.max_steps}")
+            raise RequestError(
+                f"give minutes or max_steps, got {self.minutes} and {self.max_steps}"
+            )
         for name in ("batch_size", "n_frames", "span_frames", "learning_rate"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is above 0, got {getattr(self, name)}")
+                raise RequestError(f"{name} is above 0, got {getattr(self, name)}")
         if not 0.0 < self.mask_share < 1.0:
-            raise ValueError(f"mask_share is between 0 and 1, got {self.mask_share}")
+            raise RequestError(f"mask_share is between 0 and 1, got {self.mask_share}")
 
 
 @dataclass(frozen=True)

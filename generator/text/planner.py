@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from generator.corpus.attributes import ROOTS
-from generator.errors import CheckpointError
+from generator.errors import CheckpointError, RequestError
 from generator.files import load_weights, read_json, write_json, write_tensors
 from generator.text.beats import (
     TEMPO_OF_FRAMES,
@@ -55,7 +55,7 @@ class PlannerConfig:
 
     def __post_init__(self) -> None:
         if not self.phrases:
-            raise ValueError("a planner knows at least one phrase, got none")
+            raise RequestError("a planner knows at least one phrase, got none")
 
 
 @dataclass(frozen=True)
