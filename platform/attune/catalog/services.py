@@ -1,6 +1,7 @@
 """Writes to the catalog: prompts, checkpoints and clips. The rotation has its own module."""
 
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,10 @@ DRAWN_SEED_LIMIT = 2**32
 ORDERED_PRIORITY = 5
 
 
+# Unicode categories that say nothing on their own; the generator refuses such prompts as well.
+INVISIBLE = {"Zs", "Zl", "Zp", "Cc", "Cf", "Mn", "Me"}
+
+
 @dataclass(frozen=True)
 class PromptRow:
     """A prompt to add."""
@@ -76,11 +81,15 @@ class PromptRow:
     melody: Melody | None = None
 
     def __post_init__(self) -> None:
-        if not self.text.strip() or len(self.text) > PROMPT_CHARACTERS:
+        kinds = [unicodedata.category(character) for character in self.text]
+        if set(kinds) <= INVISIBLE or len(self.text) > PROMPT_CHARACTERS:
             raise PromptError(
                 f"a prompt of {len(self.text)} characters: expected 1 to {PROMPT_CHARACTERS}, "
                 "not all blank"
             )
+        for character, kind in zip(self.text, kinds, strict=True):
+            if kind == "Cs" or (kind == "Cc" and character not in "\t\r\n"):
+                raise PromptError(f"a prompt with the control character U+{ord(character):04X}")
 
 
 @dataclass(frozen=True)

@@ -322,3 +322,16 @@ class TestDraws:
 
         assert draw_integer(2**31, AlmostOne()) == 2**31 - 1
         assert draw_integer(3, AlmostOne()) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["", "  ", "\u200b\ufeff", "slow\x00piano", "bell\x07", "\ud83c piano"]
+)
+def test_a_prompt_that_cannot_be_read_is_refused_before_a_worker_meets_it(text: str) -> None:
+    with pytest.raises(PromptError):
+        PromptRow(text)
+
+
+@pytest.mark.parametrize("text", ["lento\tpiano", "静かなピアノ", "🎹 🥁", "a\nb"])
+def test_a_prompt_of_any_script_is_taken(text: str) -> None:
+    assert PromptRow(text).text == text
