@@ -77,7 +77,7 @@ class DecisionForm(forms.Form):
     reason = forms.CharField(max_length=2000)
 
 
-def melody_field() -> forms.ModelChoiceField:
+def melody_field(help_text: str = "") -> forms.ModelChoiceField:
     """Which recording's tune to follow, if any."""
     return forms.ModelChoiceField(
         Melody.objects.order_by("name"),
@@ -85,6 +85,7 @@ def melody_field() -> forms.ModelChoiceField:
         required=False,
         empty_label="none",
         label="Follow the tune of",
+        help_text=help_text,
     )
 
 
@@ -113,15 +114,15 @@ class PromptsForm(forms.Form):
         help_text="One that exists, or a new one.",
         widget=forms.TextInput(attrs={"list": "prompt-sets", "autocomplete": "off"}),
     )
-    melody = melody_field()
+    melody = melody_field(
+        "Rounds do not learn from clips that follow one: hold such prompts out, so that they judge."
+    )
     texts = forms.CharField(
         label="Prompts",
         widget=forms.Textarea(attrs={"rows": 4}),
         help_text=f"One a line, at most {PROMPT_CHARACTERS} characters each.",
     )
-    is_held_out = forms.BooleanField(
-        required=False, label="Held out: they judge and never train", initial=False
-    )
+    is_held_out = forms.BooleanField(required=False, label="Held out: they judge and never train")
 
     def clean_texts(self) -> list[str]:
         """The lines that are not blank, each found to be a prompt."""

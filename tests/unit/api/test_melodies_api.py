@@ -73,6 +73,7 @@ def test_an_upload_far_beyond_the_limit_is_not_kept_on_disk(engineer: Person) ->
     for number in range(n_blocks):
         handler.receive_data_chunk(block, number * len(block))
     file = handler.file_complete(n_blocks * len(block))
+    assert file is not None
     assert file.size == 40_000_000
     assert len(file.read()) == 25_000_001
 

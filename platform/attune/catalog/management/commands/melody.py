@@ -50,6 +50,9 @@ class Command(BaseCommand):
         """Print a line of tab-separated fields for each recording."""
         self.stdout.write("name\tformat\tduration_s\tsample_rate_hz\tprompts\thash")
         for melody in melodies():
-            fields = (melody.name, melody.format, f"{melody.duration_s:.1f}")
-            rest = (melody.sample_rate_hz, melody.n_prompts, melody.sha256[:12])
-            self.stdout.write("\t".join(map(str, (*fields, *rest))))
+            fields = (
+                *(melody.name, melody.format, f"{melody.duration_s:.1f}", melody.sample_rate_hz),
+                melody.n_prompts,  # type: ignore[attr-defined]
+                melody.sha256[:12],
+            )
+            self.stdout.write("\t".join(map(str, fields)))
