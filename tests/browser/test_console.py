@@ -1,5 +1,7 @@
 """The console in a real browser: policy, phones, live rounds, audio, the keyboard."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from django.utils import timezone
@@ -13,6 +15,7 @@ from attune.raters.models import Role
 from attune.rounds.models import Round, RoundState
 from attune.rounds.services import record_evaluation, record_round_metric
 from tests.browser.conftest import CSP_WATCH, Seen, Site, wait_until
+from tests.recordings import recording_bytes
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -122,6 +125,23 @@ def test_a_clip_can_be_played(page: Page, site: Site, running: Round) -> None:
     page.goto(f"{site.url}/console/clips/")
     assert page.locator("audio").count() == 8
     page.evaluate('document.querySelector("audio").load()')
+    page.evaluate('document.querySelector("audio").preload = "auto"')
+    wait_until(page, 'document.querySelector("audio").duration > 2.9')
+    page.evaluate('document.querySelector("audio").currentTime = 2')
+    wait_until(page, 'document.querySelector("audio").currentTime === 2')
+    assert page.evaluate("window.cspViolations") == []
+
+
+def test_a_recording_is_uploaded_and_heard(page: Page, site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "evening song.ogg"
+    file.write_bytes(recording_bytes("OGG"))
+    sign_in(page, site)
+    page.goto(f"{site.url}/console/prompts/")
+    page.get_by_text("Upload a recording").click()
+    page.get_by_label("Recording", exact=True).set_input_files(file)
+    page.get_by_role("button", name="Upload").click()
+    page.wait_for_selector(".messages")
+    assert "Recording evening song is stored" in page.inner_text(".messages")
     page.evaluate('document.querySelector("audio").preload = "auto"')
     wait_until(page, 'document.querySelector("audio").duration > 2.9')
     page.evaluate('document.querySelector("audio").currentTime = 2')
