@@ -110,7 +110,7 @@ def test_held_out_preferences_are_agreed_with(planted: Trained) -> None:
     assert held_out["n"] == N_HELD_OUT
     assert held_out["accuracy"] > 0.7
     assert held_out["low"] < held_out["accuracy"] < held_out["high"]
-    assert held_out["nll_increase"] < 0.1
+    assert held_out["nll_increase"] < 0.15
 
 
 def test_the_adapter_merged_by_the_generator_scores_as_the_trained_policy(
