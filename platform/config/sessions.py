@@ -1,7 +1,7 @@
 """Sessions whose cookie is taken back by signing out, and by nothing else."""
 
 from django.contrib.sessions import middleware
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
 
@@ -12,9 +12,7 @@ class SessionMiddleware(middleware.SessionMiddleware):
     the old cookie; Django would answer it by deleting the cookie, and with it the new session.
     """
 
-    def process_response(
-        self, request: HttpRequest, response: HttpResponseBase
-    ) -> HttpResponseBase:
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Returns the response, with a cookie where the session was changed."""
         if request.session.is_empty() and not request.session.modified:
             if request.session.accessed:
