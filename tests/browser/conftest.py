@@ -193,6 +193,14 @@ def page(context: BrowserContext, seen: Seen) -> Iterator[Page]:
         page.wait_for_timeout(50)
 
 
+def allow_routes(page: Page) -> None:
+    """Lets routes that are added later hold from their first request on. Call before loading.
+
+    The browser starts to intercept when it gets round to it, and requests slip through until then.
+    """
+    page.route("**/an-address-that-nothing-has", lambda route: route.continue_())
+
+
 def wait_until(page: Page, expression: str, timeout_s: float = 10.0) -> Any:
     """The expression's value once it is true. Polls, because the policy forbids eval."""
     end = time.monotonic() + timeout_s

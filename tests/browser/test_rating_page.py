@@ -15,6 +15,7 @@ from tests.browser.conftest import (
     STAGE,
     Seen,
     Site,
+    allow_routes,
     answers_are_open,
     hear_both,
     make_site,
@@ -193,6 +194,7 @@ def test_an_answer_given_offline_is_stored_once_when_back(
 def test_an_unsent_answer_survives_a_reload(
     page: Page, context: BrowserContext, site: Site
 ) -> None:
+    allow_routes(page)
     open_pair(page, site)
     prompt = prompt_of(page)
     hear_both(page)
@@ -286,6 +288,7 @@ def test_a_full_session_ends_with_thanks_and_can_go_on(page: Page, live_server: 
 
 
 def test_a_refused_answer_is_said_and_the_pair_comes_back(page: Page, site: Site) -> None:
+    allow_routes(page)
     open_pair(page, site)
     prompt = prompt_of(page)
     hear_both(page)
@@ -337,6 +340,7 @@ def test_an_answer_changed_while_others_are_sent_is_changed_after_them(
 def test_a_refused_answer_is_not_changed_later(page: Page, site: Site) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(f"{request.method} {request.url}"))
+    allow_routes(page)
     open_pair(page, site)
     first = prompt_of(page)
     hear_both(page)
@@ -358,6 +362,7 @@ def test_a_refused_answer_is_not_changed_later(page: Page, site: Site) -> None:
 
 
 def test_a_forbidden_answer_is_said_and_the_next_ones_are_stored(page: Page, site: Site) -> None:
+    allow_routes(page)
     open_pair(page, site)
     first = prompt_of(page)
     hear_both(page)
