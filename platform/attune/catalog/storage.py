@@ -1,5 +1,6 @@
 """Where clips and checkpoints lie on disk. Rows hold relative paths; this makes them absolute."""
 
+import glob
 import os
 import shutil
 import tempfile
@@ -102,8 +103,14 @@ def checkpoint_chain(checkpoint: Checkpoint) -> tuple[Path, list[Path]]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Store the bytes so that a reader sees the whole file or none."""
+    """Store the bytes so that a reader sees the whole file or none.
+
+    A draft that a killed writer of the same file left is removed. Writers of one file write the
+    same bytes: whoever finds its own draft gone and the file there is done.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        left.unlink(missing_ok=True)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -112,6 +119,9 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         Path(draft).chmod(0o644)
         Path(draft).replace(path)
+    except FileNotFoundError:
+        if not path.is_file():
+            raise
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise

@@ -67,3 +67,11 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None
     with pytest.raises(OSError):
         write_atomically(file, b"data")
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    (tmp_path / ".clip.wav.abc123").write_bytes(b"half")
+    (tmp_path / ".clip.wavelet.abc123").write_bytes(b"another file's")
+    write_atomically(tmp_path / "clip.wav", b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.wav", ".clip.wavelet.abc123"}
+    assert (tmp_path / "clip.wav").read_bytes() == b"whole"
