@@ -1,8 +1,8 @@
 """Interleaving patterns: how the codes of a clip become the sequence a language model predicts.
 
-A pattern is data: for each codebook a delay and a pass, and one stride for all. The five patterns
-that Copet et al. 2023 (section 2.2 and table 4, arXiv:2306.05284) compare are made by the functions
-at the end of this module, and a single builder and its inverse serve them all.
+A pattern is data: for each codebook a delay and a pass, and one stride for all. The functions
+at the end of this module make the patterns that Copet et al. 2023 (section 2.2, arXiv:2306.05284)
+compare; a single builder and its inverse serve them all.
 """
 
 from __future__ import annotations
