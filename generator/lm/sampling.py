@@ -31,7 +31,7 @@ class SamplingSettings:
     The defaults are those of the starter's card.
     """
 
-    guidance: float = 2.0
+    guidance: float = 3.0
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
