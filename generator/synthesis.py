@@ -252,8 +252,7 @@ def load_generator(
 ) -> Generator:
     """Returns the generator of a full checkpoint, adapters merged into its core in order.
 
-    weights: how the core's matrices are held; where none is asked for, float32 on a CPU and
-    bfloat16 on a GPU that computes with it.
+    weights: how the core's matrices are held; where none is asked for, `usual_format`.
 
     A MusicGen folder without a card is loaded as it is, with adapters that have none; such a
     generator has no content hash.
@@ -279,7 +278,8 @@ def load_generator(
     core = parts.core
     for adapter in adapters:
         core = merge_adapter(core, adapter)
-    weights = weights or usual_format(device)
-    core = cast_parameters(core.to(device), weights)
+    core = core.to(device)
+    weights = weights or usual_format(core)
+    core = cast_parameters(core, weights)
     whole = replace(parts, core=core, codec=parts.codec.to(device).eval())
     return Generator(whole, content_hash=chain_hash(chain) if is_carded else "", weights=weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,6 +23,8 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     bench.add_argument("--tiny", action="store_true", help="sizes of seconds, to try it out")
     bench.add_argument("--only", help="cases whose label holds this, for instance 'd256'")
+    bench.add_argument("--batch", type=int, help="clips at once, instead of each case's own")
+    bench.add_argument("--frames", type=int, help="of a clip, instead of each case's own")
     bench.add_argument("--device", default="cpu")
     bench.add_argument("--seconds", type=float, default=10.0, help="of the starter's clips")
     bench.add_argument("--checkpoint", type=Path, help="instead of the starter")
@@ -35,10 +38,16 @@ def run_bench(arguments: argparse.Namespace) -> None:
     texts = []
     if arguments.against:
         results = []
-        for case in TINY_CASES if arguments.tiny else CASES:
+        for known in TINY_CASES if arguments.tiny else CASES:
+            case = replace(
+                known,
+                n_clips=arguments.batch or known.n_clips,
+                n_frames=arguments.frames or known.n_frames,
+            )
             if arguments.only is None or arguments.only in case.label:
-                results += compare(case, arguments.device)
-                logger.info("%s\n%s", case.label, table(results[-len(case.weight_formats) :]))
+                found = compare(case, arguments.device)
+                logger.info("%s\n%s", case.label, table(found))
+                results += found
         texts.append(table(results))
     else:
         texts.append(
@@ -46,7 +55,7 @@ def run_bench(arguments: argparse.Namespace) -> None:
                 bench_starter(
                     arguments.checkpoint,
                     duration_s=arguments.seconds,
-                    n_runs=1 if arguments.tiny else 5,
+                    n_runs=1 if arguments.tiny else 3,
                     device=arguments.device,
                 )
             )

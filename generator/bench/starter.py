@@ -49,35 +49,42 @@ def bench_starter(
     checkpoint: Path | None, *, duration_s: float, n_runs: int, device: str = "cpu"
 ) -> list[StarterResult]:
     """Returns a result for each weight format that the device offers."""
-    results: list[StarterResult] = []
     pair = requests_of(duration_s, 1)
-    first: Generator | None = None
-    first_codes, reference, luck_db = torch.empty(0), list[Tensor](), 0.0
-    for weight_format in WeightFormat:
-        if device != "cpu" and weight_format is WeightFormat.INT8:
-            continue
-        generator = load_generator(checkpoint or STARTER, device=device, weights=weight_format)
-        made = generator.generate(pair, generator.sampling)
-        codes = torch.stack([torch.from_numpy(clip.codes) for clip in made])
-        if first is None:
-            first, first_codes, reference = generator, codes, waveforms(made)
-            others = generator.generate(requests_of(duration_s, 101), generator.sampling)
-            luck_db = mean_distance(reference, waveforms(others), made[0].sample_rate_hz)
-        timed = time_in_turns(ways(generator, pair, codes), n_runs)
-        results.append(
-            StarterResult(
-                weight_format=weight_format,
-                duration_s=duration_s,
-                pair=timed[0],
-                single=timed[1],
-                pair_decoding=timed[2],
-                single_decoding=timed[3],
-                share_equal=float((codes == first_codes).float().mean()),
-                mel_distance_db=mean_distance(reference, waveforms(made), made[0].sample_rate_hz),
-                mel_distance_of_seeds_db=luck_db,
-            )
+    formats = [f for f in WeightFormat if device == "cpu" or f is not WeightFormat.INT8]
+    generators = [
+        load_generator(checkpoint or STARTER, device=device, weights=weight_format)
+        for weight_format in formats
+    ]
+    exact = generators[0]
+    made = [generator.generate(pair, generator.sampling) for generator in generators]
+    codes = [torch.stack([torch.from_numpy(clip.codes) for clip in clips]) for clips in made]
+    others = exact.generate(requests_of(duration_s, 101), exact.sampling)
+    sample_rate_hz = made[0][0].sample_rate_hz
+    luck_db = mean_distance(waveforms(made[0]), waveforms(others), sample_rate_hz)
+    timed = time_in_turns(
+        [
+            way
+            for generator, tokens in zip(generators, codes, strict=True)
+            for way in ways(generator, pair, tokens)
+        ],
+        n_runs,
+    )
+    return [
+        StarterResult(
+            weight_format=weight_format,
+            duration_s=duration_s,
+            pair=timed[4 * number],
+            single=timed[4 * number + 1],
+            pair_decoding=timed[4 * number + 2],
+            single_decoding=timed[4 * number + 3],
+            share_equal=float((codes[number] == codes[0]).float().mean()),
+            mel_distance_db=mean_distance(
+                waveforms(made[0]), waveforms(made[number]), sample_rate_hz
+            ),
+            mel_distance_of_seeds_db=luck_db,
         )
-    return results
+        for number, weight_format in enumerate(formats)
+    ]
 
 
 def ways(

@@ -40,10 +40,17 @@ DTYPES = {
 }
 
 
-def usual_format(device: str | torch.device) -> WeightFormat:
-    """Returns bfloat16 for a GPU that computes with it, float32 for any other device."""
-    if torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported():
+def usual_format(module: nn.Module) -> WeightFormat:
+    """Returns the fastest format that costs a module nothing worth having.
+
+    On a CPU that is float16 if every matrix holds such numbers exactly, as those of checkpoints
+    stored in float16 do; on a GPU that computes with it, bfloat16.
+    """
+    matrices = [child.weight for child in module.modules() if type(child) is nn.Linear]
+    if matrices[0].device.type == "cuda" and torch.cuda.is_bf16_supported():
         return WeightFormat.BFLOAT16
+    if matrices[0].device.type == "cpu" and all(torch.equal(m, m.half().float()) for m in matrices):
+        return WeightFormat.FLOAT16
     return WeightFormat.FLOAT32
 
 
@@ -64,7 +71,7 @@ Product = Callable[[Tensor], Tensor]
 
 
 def transposed_product(weight: Tensor, bias: Tensor | None) -> Product:
-    """Returns the product with a transposed copy of a weight [O, D], the fastest for one row."""
+    """Returns the product with a transposed copy of a weight [O, D]; O >= D makes it fast."""
     turned = weight.t().contiguous()
     if bias is None:
         return lambda x: torch.matmul(x, turned)
@@ -126,8 +133,9 @@ def packed_product(
     weight: Tensor, bias: Tensor | None, weight_format: WeightFormat, n_rows: int
 ) -> Product:
     """Returns the fastest product known of n_rows rows with a weight [O, D] on a CPU."""
+    narrows = weight.shape[0] < weight.shape[1]
     match weight_format:
-        case WeightFormat.FLOAT32 if n_rows > MOST_ROWS:
+        case WeightFormat.FLOAT32 if n_rows > MOST_ROWS or (n_rows == 1 and narrows):
             return lambda x: F.linear(x, weight, bias)
         case WeightFormat.FLOAT32 if n_rows == 1:
             return transposed_product(weight, bias)
