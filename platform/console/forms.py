@@ -115,7 +115,7 @@ class PromptsForm(forms.Form):
         widget=forms.TextInput(attrs={"list": "prompt-sets", "autocomplete": "off"}),
     )
     melody = melody_field(
-        "Rounds do not learn from clips that follow one: hold such prompts out, so that they judge."
+        "Rounds do not learn from clips that follow one: such prompts only judge, if held out."
     )
     texts = forms.CharField(
         label="Prompts",

@@ -314,10 +314,17 @@ def _level(clip: Clip) -> Level:
 
 
 def prompt_usage(study: Study, *, is_held_out: bool) -> dict[int, int]:
-    """Prompt id -> pairs of this study it has, for the prompts in use of one kind."""
+    """Prompt id -> pairs of this study it has, for the prompts in use of one kind.
+
+    Prompts that follow a recording only judge: rounds do not learn from their clips.
+    """
+    prompts = study.prompt_set.prompts.filter(is_active=True, is_held_out=is_held_out)
+    if not is_held_out:
+        prompts = prompts.filter(melody=None)
     rows = (
-        study.prompt_set.prompts.filter(is_active=True, is_held_out=is_held_out)
-        .annotate(n_pairs=Count("pairs", filter=Q(pairs__study=study, pairs__is_withdrawn=False)))
+        prompts.annotate(
+            n_pairs=Count("pairs", filter=Q(pairs__study=study, pairs__is_withdrawn=False))
+        )
         .order_by("pk")
         .values_list("pk", "n_pairs")
     )

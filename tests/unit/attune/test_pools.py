@@ -1,5 +1,6 @@
 """Pairs are requested for prompts in turn, become ready with their clips, and fill a pool."""
 
+import io
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import pytest
 from django.db.models import Q
 from django.utils import timezone
 
+from attune.catalog.melody_services import add_melody
 from attune.catalog.models import (
     Checkpoint,
     Clip,
@@ -32,6 +34,7 @@ from attune.ratings.services import (
     request_pairs,
 )
 from tests.factories import NOW, make_anchor, make_checkpoint, make_pair, make_prompts, make_study
+from tests.recordings import recording_bytes
 
 pytestmark = pytest.mark.django_db
 
@@ -79,6 +82,16 @@ class TestRequests:
             seeds = {pair.first_clip.seed, pair.second_clip.seed}
             assert len(seeds) == 2
             assert len({seed // 2 for seed in seeds}) == 1
+
+    def test_prompts_that_follow_a_recording_are_not_trained_on(self) -> None:
+        make_anchor()
+        study = make_study()
+        followed = study.prompt_set.prompts.filter(is_held_out=False).first()
+        assert followed is not None
+        content = recording_bytes()
+        followed.melody, _ = add_melody(file=io.BytesIO(content), n_bytes=len(content))
+        followed.save(update_fields=["melody"])
+        assert followed not in {pair.prompt for pair in request(study, 40)}
 
     def test_a_training_pair_is_two_seeds_of_one_checkpoint_in_rotation(self) -> None:
         anchor, study = make_anchor(), make_study()
