@@ -9,6 +9,7 @@ from attune.catalog.models import Checkpoint, RotationEntry
 from attune.catalog.services import add_checkpoint
 from attune.catalog.storage import checkpoint_folder
 from attune.jobs.models import Job, JobKind, JobState
+from attune.ratings.models import Study
 from attune.rounds.models import Evaluation, Round, RoundState, Verdict
 from attune.rounds.services import queue_gate
 from tests.integration.scene import add_tiny_checkpoint, start_test_round
@@ -25,6 +26,8 @@ def candidate(settings: LazySettings, tmp_path: Path) -> Checkpoint:
     settings.ATTUNE_MINIMUM_PREFERENCES = 8
     round = start_test_round(add_tiny_checkpoint(), {})
     Job.objects.filter(kind=JobKind.RUN_ROUND).update(state=JobState.DONE)
+    # Guidance makes a few loud sounds of random weights, whose diversity is then luck.
+    Study.objects.update(sampling={"guidance": 1.0})
     checkpoint = add_checkpoint(folder=write_tiny_checkpoint(tmp_path / "candidate", seed=1))
     Round.objects.filter(pk=round.pk).update(
         state=RoundState.EVALUATING, produced_checkpoint=checkpoint
