@@ -52,9 +52,16 @@ def save_training(
 
 
 def resume_training(
-    folder: Path, *, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]
+    folder: Path,
+    *,
+    model: nn.Module,
+    optimisers: Sequence[torch.optim.Optimizer],
+    kind: str = "model",
 ) -> Position:
-    """Takes up weights and optimisers from a folder; a new folder is at step 0."""
+    """Takes up weights and optimisers from a folder; a new folder is at step 0.
+
+    Raises CheckpointError where the folder is that of another model, of this kind.
+    """
     if not (folder / STATE_FILE).is_file():
         return Position()
     state = read_json(folder / STATE_FILE)
@@ -63,7 +70,7 @@ def resume_training(
     try:
         model.load_state_dict(weights)
     except RuntimeError as exc:
-        raise CheckpointError(f"{folder} holds another model: {exc}") from exc
+        raise CheckpointError(f"{folder} holds another {kind}: {exc}") from exc
     for number, optimiser in enumerate(optimisers):
         entries: dict[int, dict[str, Tensor]] = {}
         prefix = f"optimiser.{number}."

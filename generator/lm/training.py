@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,16 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from generator.checkpoints import save_core
-from generator.errors import CheckpointError, GeneratorError, RequestError
-from generator.files import read_json, read_tensors, write_json, write_tensors
+from generator.errors import GeneratorError, RequestError
 from generator.lm.batches import Batch, TokenisedClips, draw_batch, full_batch
 from generator.lm.patterns import shift_right
 from generator.lm.starter import StarterCore
 from generator.progress import TrainingBar
+from generator.resuming import Position, resume_training, save_training
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE = "training.json"
 N_LOGGED_CLIPS = 24
 
 
@@ -179,8 +178,10 @@ class Trainer:
             for layer in core.layers:
                 layer.compile(dynamic=True)
         self._n_training = clips.n_clips - config.n_validation_clips
-        if (folder / STATE_FILE).is_file():
-            self._resume()
+        start = resume_training(folder, model=core, optimisers=self.optimisers, kind="core")
+        self.step, self.elapsed_s = start.step, start.elapsed_s
+        if self.step:
+            logger.info("resumed at step %d, %.0f s", self.step, self.elapsed_s)
 
     @property
     def progress(self) -> float:
@@ -292,47 +293,12 @@ class Trainer:
         return report
 
     def save(self) -> None:
-        """Writes weights, optimisers and position; each file whole, the position last.
-
-        The position names the tensors of its step, so that a kill between the files is noticed.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"core.{name}": value for name, value in self.core.state_dict().items()}
-        for name, value in self._optimiser_tensors():
-            tensors[name] = value
-        name = f"training-{self.step}.safetensors"
-        write_tensors(self.folder / name, tensors)
+        """Writes the core, and then the state from which a run goes on."""
         save_core(self.core, self.folder)
-        state = {"step": self.step, "elapsed_s": self.elapsed_s, "tensors": name}
-        write_json(self.folder / STATE_FILE, state | {"config": asdict(self.config)})
-        for old in self.folder.glob("training-*.safetensors"):
-            if old.name != name:
-                old.unlink()
-
-    def _optimiser_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        for number, optimiser in enumerate(self.optimisers):
-            for index, entries in optimiser.state_dict()["state"].items():
-                for key, value in entries.items():
-                    yield f"optimiser.{number}.{index}.{key}", value
-
-    def _resume(self) -> None:
-        """Takes up weights, optimisers and position from the folder."""
-        state = read_json(self.folder / STATE_FILE)
-        tensors = read_tensors(self.folder / state["tensors"])
-        try:
-            self.core.load_state_dict(
-                {n.removeprefix("core."): t for n, t in tensors.items() if n.startswith("core.")}
-            )
-        except RuntimeError as exc:
-            raise CheckpointError(f"{self.folder} holds another core: {exc}") from exc
-        for number, optimiser in enumerate(self.optimisers):
-            entries: dict[int, dict[str, Tensor]] = {}
-            prefix = f"optimiser.{number}."
-            for name, value in tensors.items():
-                if name.startswith(prefix):
-                    index, key = name.removeprefix(prefix).split(".", 1)
-                    entries.setdefault(int(index), {})[key] = value
-            fresh = optimiser.state_dict()
-            optimiser.load_state_dict({"state": entries, "param_groups": fresh["param_groups"]})
-        self.step, self.elapsed_s = int(state["step"]), float(state["elapsed_s"])
-        logger.info("resumed at step %d, %.0f s", self.step, self.elapsed_s)
+        save_training(
+            self.folder,
+            model=self.core,
+            optimisers=self.optimisers,
+            position=Position(self.step, self.elapsed_s),
+            config=asdict(self.config),
+        )
