@@ -9,6 +9,8 @@ import os
 import sys
 from pathlib import Path
 
+from alignment.simulation.noise import CalibrationError
+from alignment.simulation.tastes import Taste
 from rehearsal.errors import RehearsalError
 from rehearsal.log import Log
 from rehearsal.loop import Loop
@@ -16,7 +18,6 @@ from rehearsal.options import Options, parse_config, read_tokens
 from rehearsal.picture import draw
 from rehearsal.report import table, write_report
 from rehearsal.site import Site
-from rehearsal.tastes import Taste
 
 FAILED, INTERRUPTED = 1, 130
 TOKEN_VARIABLE = "ATTUNE_ENGINEER_TOKEN"
@@ -88,7 +89,7 @@ def main(arguments: list[str]) -> int:
     log = Log()
     try:
         options = read_options(arguments)
-    except RehearsalError as exc:
+    except (RehearsalError, CalibrationError) as exc:
         sys.stderr.write(f"error: {exc}\n")
         return FAILED
     site = Site(options.base_url)
@@ -96,7 +97,7 @@ def main(arguments: list[str]) -> int:
     code = 0
     try:
         loop.run()
-    except RehearsalError as exc:
+    except (RehearsalError, CalibrationError) as exc:
         log.say(f"error: {exc}")
         code = FAILED
     except KeyboardInterrupt:

@@ -5,10 +5,6 @@ class RehearsalError(Exception):
     """Base of every reason for which a rehearsal cannot go on."""
 
 
-class CalibrationError(RehearsalError):
-    """The stated agreement cannot be reached on the pairs that were heard."""
-
-
 class SiteError(RehearsalError):
     """The site refused a request, or could not be reached."""
 

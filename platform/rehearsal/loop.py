@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from rehearsal.bootstrap import Interval, PairedScore, win_rate_over_prompts
+from alignment.simulation.bootstrap import Interval, PairedScore, win_rate_over_prompts
+from alignment.simulation.tastes import read_clip, taste_score
 from rehearsal.errors import PhaseError, SiteError
 from rehearsal.log import Log
 from rehearsal.options import Options
 from rehearsal.raters import Calibration, RatingRoom, SimulatedRater, Tally, rating_threads
 from rehearsal.report import Findings, GateCheck, Metric, figure
 from rehearsal.site import Site
-from rehearsal.tastes import read_clip, taste_score
 
 POPULATION = "rehearsal"
 CHUNK_PAIRS = 48

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from alignment.simulation.noise import check_agreement
+from alignment.simulation.tastes import Taste
 from rehearsal.errors import RehearsalError
-from rehearsal.noise import check_agreement
-from rehearsal.tastes import Taste
 
 LEAST_DURATION_S = 1.0
 MOST_DURATION_S = 30.0

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rehearsal.bootstrap import Interval
+from alignment.simulation.bootstrap import Interval
+from alignment.simulation.tastes import TASTE_UNITS
 from rehearsal.report import Findings
-from rehearsal.tastes import TASTE_UNITS
 
 PICTURE_FILE = "report.png"
 PAPER, INK, SOFT, LINE = "#fbfaf7", "#1c1a17", "#6b665e", "#e6e1d8"

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rehearsal.noise import calibrate_scale, chooses_a
+from alignment.simulation.noise import calibrate_scale, chooses_a
+from alignment.simulation.tastes import Taste, read_clip, taste_score
 from rehearsal.site import Site
-from rehearsal.tastes import Taste, read_clip, taste_score
 
 N_THREADS = 4
 IDLE_PAUSE_S = 1.0

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rehearsal.bootstrap import Interval, PairedScore
-from rehearsal.tastes import TASTE_UNITS, Taste
+from alignment.simulation.bootstrap import Interval, PairedScore
+from alignment.simulation.tastes import TASTE_UNITS, Taste
 
 REPORT_FILE = "report.json"
 TABLE_FILE = "report.txt"

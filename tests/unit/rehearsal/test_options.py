@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from alignment.simulation.tastes import Taste
 from rehearsal.__main__ import main, parse, read_options
 from rehearsal.errors import RehearsalError
-from rehearsal.tastes import Taste
 
 
 def words(tmp_path: Path, *more: str, tokens: str = "one\n\n two \n") -> list[str]:

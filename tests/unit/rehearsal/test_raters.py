@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from alignment.simulation.tastes import Taste
 from rehearsal import site as site_module
 from rehearsal.errors import SiteError
 from rehearsal.raters import Calibration, RatingRoom, SimulatedRater, Tally, rating_threads
 from rehearsal.site import Site
-from rehearsal.tastes import Taste
 
 RATE_HZ = 16_000
 

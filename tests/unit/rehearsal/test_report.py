@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.image import imread
 
-from rehearsal.bootstrap import Interval, PairedScore
+from alignment.simulation.bootstrap import Interval, PairedScore
+from alignment.simulation.tastes import Taste
 from rehearsal.picture import draw
 from rehearsal.report import Findings, GateCheck, Metric, clock, table, write_report
-from rehearsal.tastes import Taste
 
 
 def whole_findings() -> Findings:

@@ -8,8 +8,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from rehearsal.tastes import (
+from alignment.simulation.tastes import (
     Taste,
+    harmony_changes_per_s,
+    mean_consonance,
     onset_rate_per_s,
     read_clip,
     spectral_centroid_hz,
@@ -66,6 +68,40 @@ def test_a_held_tone_and_steady_noise_have_next_to_no_onsets() -> None:
     noise = np.random.default_rng(2).standard_normal(5 * RATE_HZ).astype(np.float32) * 0.1
     assert onset_rate_per_s(tone(440.0, 5.0), RATE_HZ) < 0.5
     assert onset_rate_per_s(noise, RATE_HZ) < 2.0
+
+
+def chord(*semitones: int) -> NDArray[np.float32]:
+    """Returns sines that many semitones above A3, held for 2 s [N]."""
+    return np.sum([tone(220.0 * 2 ** (n / 12), level=0.1) for n in semitones], axis=0)
+
+
+@pytest.mark.parametrize(
+    ("semitones", "consonance"), [(7, 1.240), (4, 0.386), (1, -1.428), (6, -0.453), (3, 0.594)]
+)
+def test_two_tones_are_as_consonant_as_their_interval(semitones: int, consonance: float) -> None:
+    assert mean_consonance(chord(0, semitones), RATE_HZ) == pytest.approx(consonance, abs=0.06)
+
+
+def test_a_major_chord_has_the_mean_consonance_of_its_three_intervals() -> None:
+    # A major third, a minor third and a fifth: (0.386 + 0.594 + 1.240) / 3.
+    assert mean_consonance(chord(0, 4, 7), RATE_HZ) == pytest.approx(0.740, abs=0.06)
+
+
+def test_a_single_tone_is_neither_consonant_nor_dissonant() -> None:
+    assert mean_consonance(tone(440.0), RATE_HZ) == pytest.approx(0.0, abs=0.02)
+
+
+@pytest.mark.parametrize("rate_per_s", [0.5, 1.0, 2.0])
+def test_each_change_of_chord_counts_once(rate_per_s: float) -> None:
+    length_s = 1.0 / rate_per_s
+    n_chords = round(8.0 / length_s)
+    chords = [tone(220.0 * 2 ** ((5 * n % 12) / 12), length_s) for n in range(n_chords)]
+    measured = harmony_changes_per_s(np.concatenate(chords), RATE_HZ)
+    assert measured == pytest.approx((n_chords - 1) / 8.0, rel=0.2)
+
+
+def test_a_held_chord_does_not_change() -> None:
+    assert harmony_changes_per_s(chord(0, 4, 7), RATE_HZ) < 0.05
 
 
 @pytest.mark.parametrize("taste", list(Taste))

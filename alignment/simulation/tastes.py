@@ -26,6 +26,17 @@ RISE_TIME_S = 0.03
 ONSET_GAP_S = 0.05
 NEIGHBOURHOOD_S = 0.15
 
+CHROMA_FRAME_S = 0.256
+CHROMA_HOP_S = 0.032
+LOWEST_PITCH_HZ = 110.0
+HIGHEST_PITCH_HZ = 2000.0
+CHANGE_TIME_S = 0.128
+LEAST_PEAK = 0.1
+"""Amplitude of a partial that counts, of the loudest one of its frame: above all side lobes."""
+CONSONANCE = (0.0, -1.428, -0.582, 0.594, 0.386, 1.240, -0.453)
+"""How well the interval classes of 0 to 6 semitones sound together: Huron 1994, "Interval-class
+content in equally tempered pitch-class sets", Music Perception 11(3)."""
+
 SILENT_DARK_HZ = 20.0
 SILENT_BRIGHT_HZ = 20_000.0
 SILENT_BUSY_PER_S = 100.0
@@ -38,6 +49,8 @@ class Taste(StrEnum):
     BRIGHTER = "brighter"
     BUSIER = "busier"
     CALMER = "calmer"
+    SLOWER = "slower"
+    CONSONANT = "consonant"
 
 
 TASTE_UNITS = {
@@ -45,6 +58,8 @@ TASTE_UNITS = {
     Taste.BRIGHTER: "log2 of the spectral centroid in hertz",
     Taste.BUSIER: "onsets per second",
     Taste.CALMER: "minus onsets per second",
+    Taste.SLOWER: "minus changes of harmony and tune per second",
+    Taste.CONSONANT: "mean consonance of the pitch classes that sound together",
 }
 
 
@@ -112,6 +127,53 @@ def onset_rate_per_s(waveform: Waveform, sample_rate_hz: int) -> float:
     return total / (len(waveform) / sample_rate_hz)
 
 
+def chroma_frames(waveform: Waveform, sample_rate_hz: int) -> NDArray[np.float64]:
+    """Returns amplitudes of the 12 pitch classes [frames, 12] of [N], C first.
+
+    Only peaks of the spectrum count, so that a tone does not smear over its neighbours.
+    """
+    n_frame = round(CHROMA_FRAME_S * sample_rate_hz)
+    padded = np.pad(waveform.astype(np.float64), n_frame // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, n_frame)
+    frames = frames[:: round(CHROMA_HOP_S * sample_rate_hz)]
+    size = np.abs(np.fft.rfft(frames * get_window("hann", n_frame), 2 * n_frame, axis=1))
+    middle = size[:, 1:-1]
+    least = LEAST_PEAK * size.max(axis=1, keepdims=True)
+    is_peak = (middle > size[:, :-2]) & (middle >= size[:, 2:]) & (middle > least)
+    peaks = np.where(is_peak, middle, 0.0)
+    frequency_hz = np.arange(1, size.shape[1] - 1) * sample_rate_hz / (2 * n_frame)
+    in_range = (frequency_hz >= LOWEST_PITCH_HZ) & (frequency_hz <= HIGHEST_PITCH_HZ)
+    semitone = np.round(69 + 12 * np.log2(frequency_hz[in_range] / 440.0)).astype(int)
+    return np.asarray(peaks[:, in_range] @ np.eye(12)[semitone % 12])
+
+
+def harmony_changes_per_s(waveform: Waveform, sample_rate_hz: int) -> float:
+    """Returns how often the pitch classes of [N] change: 1 is a whole new set of them a second."""
+    chroma = chroma_frames(waveform, sample_rate_hz)
+    level = np.convolve(chroma.sum(axis=1), np.ones(3) / 3, mode="same")
+    shares = chroma / np.maximum(chroma.sum(axis=1, keepdims=True), 1e-9)
+    step = round(CHANGE_TIME_S / CHROMA_HOP_S)
+    if len(shares) <= step:
+        return 0.0
+    moved = np.abs(shares[step:] - shares[:-step]).sum(axis=1) / 2
+    audible = np.minimum(level[step:], level[:-step]) > 0.05 * level.max()
+    return float((moved * audible).mean() / CHANGE_TIME_S)
+
+
+def mean_consonance(waveform: Waveform, sample_rate_hz: int) -> float:
+    """Returns the mean consonance of two pitch classes that sound at once in [N].
+
+    Pairs weigh by the product of their amplitudes; a clip without any two has 0.
+    """
+    chroma = chroma_frames(waveform, sample_rate_hz)
+    distance = np.abs(np.subtract.outer(np.arange(12), np.arange(12)))
+    weights = np.asarray(CONSONANCE)[np.minimum(distance, 12 - distance)]
+    together = np.einsum("ti,tj->ij", chroma, chroma)
+    np.fill_diagonal(together, 0.0)
+    total = together.sum()
+    return float((together * weights).sum() / total) if total > 0 else 0.0
+
+
 def taste_score(taste: Taste, waveform: Waveform, sample_rate_hz: int) -> float:
     """Returns how much a rater of this taste likes the clip [N]; nobody likes silence."""
     silent = is_silent(waveform)
@@ -128,5 +190,11 @@ def taste_score(taste: Taste, waveform: Waveform, sample_rate_hz: int) -> float:
             return 0.0 if silent else onset_rate_per_s(waveform, sample_rate_hz)
         case Taste.CALMER:
             return -(SILENT_BUSY_PER_S if silent else onset_rate_per_s(waveform, sample_rate_hz))
+        case Taste.SLOWER:
+            return -(
+                SILENT_BUSY_PER_S if silent else harmony_changes_per_s(waveform, sample_rate_hz)
+            )
+        case Taste.CONSONANT:
+            return min(CONSONANCE) if silent else mean_consonance(waveform, sample_rate_hz)
         case _:
             assert_never(taste)

@@ -5,8 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from rehearsal.errors import CalibrationError
-from rehearsal.noise import calibrate_scale, chooses_a, mean_agreement, probability_of_a
+from alignment.simulation.noise import (
+    CalibrationError,
+    calibrate_scale,
+    chooses_a,
+    mean_agreement,
+    probability_of_a,
+)
 
 
 @pytest.mark.parametrize("agreement", [0.6, 0.75, 0.9])

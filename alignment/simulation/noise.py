@@ -8,10 +8,14 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from rehearsal.errors import CalibrationError
+from alignment.errors import AlignmentError
 
 LEAST_AGREEMENT = 0.5
 MOST_SCALE = 1e6
+
+
+class CalibrationError(AlignmentError):
+    """The stated agreement cannot be reached on the pairs that were heard."""
 
 
 def check_agreement(agreement: float) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rehearsal.bootstrap import PairedScore, win_rate_over_prompts
+from alignment.simulation.bootstrap import PairedScore, win_rate_over_prompts
 
 
 def test_wins_count_one_and_equal_pairs_half() -> None:
