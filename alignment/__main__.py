@@ -1,4 +1,4 @@
-"""`python -m alignment dpo RUN_FOLDER`: trains a run and exits with what became of it.
+"""`python -m alignment METHOD RUN_FOLDER`: trains a run and exits with what became of it.
 
 0: done, the adapter is in RUN_FOLDER/result. 65: the run folder cannot be trained from. 75: the
 run was asked to stop (SIGTERM or SIGINT), saved what it had and goes on when started again.
@@ -14,6 +14,8 @@ import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from alignment.methods import METHODS
 
 if TYPE_CHECKING:
     from alignment.stopping import StopSwitch
@@ -35,10 +37,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Returns the command line's arguments."""
     parser = argparse.ArgumentParser(prog="python -m alignment", description=__doc__)
     methods = parser.add_subparsers(dest="method", required=True)
-    dpo = methods.add_parser("dpo", help="direct preference optimisation")
-    dpo.add_argument("run_folder", type=Path, help="folder with run.json")
-    dpo.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    dpo.add_argument("--threads", type=int, default=1, help="threads of the matrix products")
+    for method in METHODS.values():
+        command = methods.add_parser(method.name, help=method.title)
+        command.add_argument("run_folder", type=Path, help="folder with run.json")
+        command.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+        command.add_argument(
+            "--threads", type=int, default=1, help="threads of the matrix products"
+        )
     return parser.parse_args(arguments)
 
 
@@ -69,9 +74,12 @@ def main(arguments: list[str]) -> int:
 
 def _train(options: argparse.Namespace, stop: StopSwitch) -> dict[str, Any]:
     """Returns the summary of the run; libraries that take seconds to load come last."""
+    from alignment.errors import RunFolderError
     from alignment.runs import read_run
 
     run = read_run(options.run_folder.resolve())
+    if run.method != options.method:
+        raise RunFolderError(f"the run's method is {run.method}, asked for was {options.method}")
 
     import torch
     from transformers.utils.logging import set_verbosity_error

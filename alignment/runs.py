@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alignment.config import DpoConfig
 from alignment.errors import RunFolderError
+from alignment.methods import METHODS
+from alignment.outcomes import Counts, Outcome
+from alignment.settings import Settings
 
 RUN_FILE = "run.json"
 PROGRESS_FILE = "progress.jsonl"
@@ -22,7 +24,7 @@ SUMMARY_FILE = "summary.json"
 RESULT_FOLDER = "result"
 PARTIAL_FOLDER = "result.partial"
 CHECKPOINTS_FOLDER = "checkpoints"
-METHODS = ("dpo",)
+ONE_WIN = Counts(chosen=1)
 
 
 class Split(StrEnum):
@@ -34,7 +36,10 @@ class Split(StrEnum):
 
 @dataclass(frozen=True)
 class Preference:
-    """One training row: of two clips of one prompt, which was preferred, and how surely."""
+    """One training row: of two clips of one prompt, which was preferred, and how surely.
+
+    Where the outcome is no preference, `chosen` is simply the pair's first clip.
+    """
 
     pair: str
     header: tuple[int, ...]
@@ -45,6 +50,11 @@ class Preference:
     weight: float = 1.0
     split: Split = Split.TRAIN
     prompt: str = ""
+    outcome: Outcome = Outcome.CHOSEN
+    counts: Counts = ONE_WIN
+    """The ratings behind the row."""
+    raters: tuple[int, ...] = ()
+    """Opaque numbers of the people behind the row."""
 
     def __post_init__(self) -> None:
         if not (0.0 < self.weight <= 1000.0):
@@ -69,10 +79,17 @@ class RunFolder:
     preferences: Path
     codes_root: Path
     method: str
-    config: DpoConfig
+    config: Settings
+    """Of the method's own class."""
     parent: str | None = None
     parent_hash: str | None = None
     dataset_sha256: str | None = None
+    reward_model: Path | None = None
+    """The reward checkpoint that clips are scored by."""
+    judge_model: Path | None = None
+    """A reward checkpoint that is never learned from and says when to stop."""
+    prompts: Path | None = None
+    """Prompts to sample clips for, JSON lines."""
 
     @property
     def chain(self) -> tuple[Path, ...]:
@@ -91,6 +108,7 @@ def read_run(folder: Path) -> RunFolder:
     allowed = {
         *("base", "adapters", "preferences", "codes_root", "method", "config", "name"),
         *("parent", "parent_hash", "dataset_sha256"),
+        *("reward_model", "judge_model", "prompts"),
     }
     needed = {"base", "preferences", "codes_root", "method", "name"}
     if absent := sorted(needed - set(stored)):
@@ -105,6 +123,9 @@ def read_run(folder: Path) -> RunFolder:
         raise RunFolderError(f"adapters is a list of folders, got {stored['adapters']!r}")
     if not isinstance(stored.get("config", {}), dict):
         raise RunFolderError(f"config is an object, got {stored['config']!r}")
+    method = METHODS[stored["method"]]
+    if method.needs_reward_model and not stored.get("reward_model"):
+        raise RunFolderError(f"method {method.name} needs a reward_model, {RUN_FILE} names none")
     run = RunFolder(
         path=folder,
         name=str(stored["name"]),
@@ -112,18 +133,26 @@ def read_run(folder: Path) -> RunFolder:
         adapters=tuple(folder / adapter for adapter in stored.get("adapters", [])),
         preferences=folder / stored["preferences"],
         codes_root=folder / stored["codes_root"],
-        method=stored["method"],
-        config=DpoConfig.from_mapping(stored.get("config", {})),
+        method=method.name,
+        config=method.config_class.from_mapping(stored.get("config", {})),
         parent=stored.get("parent"),
         parent_hash=stored.get("parent_hash"),
         dataset_sha256=stored.get("dataset_sha256"),
+        reward_model=_beside(folder, stored.get("reward_model")),
+        judge_model=_beside(folder, stored.get("judge_model")),
+        prompts=_beside(folder, stored.get("prompts")),
     )
-    for place in (*run.chain, run.codes_root):
+    scorers = [place for place in (run.reward_model, run.judge_model) if place]
+    for place in (*run.chain, run.codes_root, *scorers):
         if not place.is_dir():
             raise RunFolderError(
                 f"{folder / RUN_FILE} names the folder {place}, which is not there"
             )
     return run
+
+
+def _beside(folder: Path, name: str | None) -> Path | None:
+    return folder / name if name else None
 
 
 def read_preferences(run: RunFolder) -> list[Preference]:
@@ -198,6 +227,7 @@ def _parse(line: str, run: RunFolder, number: int) -> Preference:
     place = f"{run.preferences} line {number}"
     try:
         row = json.loads(line)
+        outcome = Outcome(row.get("outcome", Outcome.CHOSEN))
         preference = Preference(
             pair=str(row["pair"]),
             header=tuple(int(text_id) for text_id in row["header"]),
@@ -206,6 +236,11 @@ def _parse(line: str, run: RunFolder, number: int) -> Preference:
             weight=float(row.get("weight", 1.0)),
             split=Split(row["split"]),
             prompt=str(row.get("prompt", "")),
+            outcome=outcome,
+            counts=(
+                Counts.from_mapping(row["counts"]) if row.get("counts") else Counts.of_one(outcome)
+            ),
+            raters=tuple(int(rater) for rater in row.get("raters", [])),
         )
     except KeyError as exc:
         raise RunFolderError(f"{place} lacks {exc}") from exc

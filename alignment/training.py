@@ -12,9 +12,11 @@ from trl.trainer.dpo_trainer import DPOTrainer
 
 from alignment.adapters import publish_adapter
 from alignment.collation import PreferenceCollator
+from alignment.config import DpoConfig
 from alignment.dpo import Lengths, build_trainer
 from alignment.errors import RunFolderError
 from alignment.face import FlatAudioLM
+from alignment.methods import METHODS
 from alignment.progress import ProgressWriter, newest_checkpoint
 from alignment.runs import (
     CHECKPOINTS_FOLDER,
@@ -73,11 +75,17 @@ def load_parent(run: RunFolder) -> tuple[AnyCore, str]:
 
 
 def train_run(run: RunFolder, *, stop: StopSwitch, device: str = "cpu") -> dict[str, Any]:
-    """Trains a run from where it was left, publishes its adapter and returns the summary.
+    """Trains a run from where it was left, publishes its result and returns the summary.
 
     May be called again at any time: a run with a result returns its summary at once. Raises
     StopRequested when `stop` was thrown; what was learned by then is saved.
     """
+    return METHODS[run.method].run(run, stop=stop, device=device)
+
+
+def train_dpo(run: RunFolder, *, stop: StopSwitch, device: str = "cpu") -> dict[str, Any]:
+    """Trains a run by direct preference optimisation; see train_run."""
+    assert isinstance(run.config, DpoConfig)
     if run.result.is_dir():
         return _published(run)
     began_at = time.monotonic()
