@@ -19,6 +19,8 @@ from generator.lm.preparation import Preparation
 from generator.melody import NOT_TOLD
 
 StepCallback = Callable[[int, int], None]
+TokensCallback = Callable[[int, slice, Tensor, Tensor], None]
+"""Gets a step, the codebooks asked for, their logits [B, k, V] and the tokens [B, k] drawn."""
 
 STEPS_PER_CHECK = 32
 """How often it is looked at whether logits are numbers; on a GPU every look waits for it."""
@@ -258,6 +260,7 @@ def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
     preparation: Preparation | None = None,
     adapters: RowAdapters | None = None,
     on_step: StepCallback | None = None,
+    on_tokens: TokensCallback | None = None,
 ) -> Tensor:
     """Returns codes [B, K, T] drawn for text [B, L] and seconds [B, 2], one seed a clip.
 
@@ -265,6 +268,7 @@ def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
     melody: ids [B, M] of generator.melody to follow; guidance pushes away from none.
     prefix: codes [B, K, P] that the clips begin with; they are kept, and sampling goes on after.
     preparation: of this core, where more is sampled from it; adapters: one a clip.
+    on_tokens: also sees tokens of places that hold no code, which are thrown away.
     """
     batch = text.shape[0]
     check_counts(batch, n_frames, len(seeds), None if adapters is None else len(adapters))
@@ -300,7 +304,10 @@ def sample_codes(  # noqa: PLR0917 - the order in which a clip is described
             if asked.start < asked.stop:
                 if copies > 1:
                     logits = guided_logits(logits, settings.guidance)
-                plan.write(step, chooser.tokens(logits, step, asked))
+                tokens = chooser.tokens(logits, step, asked)
+                plan.write(step, tokens)
+                if on_tokens is not None:
+                    on_tokens(step, asked, logits, tokens)
             row = plan.grid[:, step]
             if (step + 1) % STEPS_PER_CHECK == 0 or step + 1 == n_steps:
                 chooser.check(step + 1)
