@@ -24,7 +24,8 @@ from attune.ratings.selectors import StudyCounts, study_counts
 from attune.ratings.services import create_study, request_pairs, update_study
 from attune.rounds.errors import BaseCheckpointError
 from attune.rounds.gate import check_gate
-from attune.rounds.selectors import find_default_base, preflight
+from attune.rounds.preflight import preflight
+from attune.rounds.selectors import find_default_base
 
 router = Router(tags=["studies"])
 

@@ -17,6 +17,7 @@ from workers.clips import generate_clips
 from workers.gate import run_gate
 from workers.lease import JobCancelled, Lease, LeaseLost, WorkerStopping
 from workers.outcomes import AttemptFailed, WorkFailed
+from workers.scoring import score_clips
 from workers.settlement import settle_cancelled_job, settle_failed_job
 from workers.training import run_round
 
@@ -99,6 +100,8 @@ def do_work(job: Job, lease: Lease) -> Callable[[], object] | None:
             return run_round(job, lease)
         case JobKind.RUN_GATE:
             run_gate(job, lease)
+        case JobKind.SCORE_CLIPS:
+            score_clips(job, lease)
         case _:
             assert_never(kind)
     return None

@@ -19,6 +19,8 @@ def settle_failed_job(*, job: Job, error: str) -> None:
             close_abandoned_clips()
         case JobKind.RUN_ROUND | JobKind.RUN_GATE:
             fail_round(round=Round.objects.get(pk=job.arguments["round"]), error=error)
+        case JobKind.SCORE_CLIPS:
+            pass  # the scores that were stored stay; a repeat adds the others
         case _:
             assert_never(kind)
 
@@ -32,6 +34,8 @@ def settle_cancelled_job(*, job: Job) -> None:
         case JobKind.RUN_ROUND | JobKind.RUN_GATE:
             with contextlib.suppress(RoundStateError):
                 cancel_round(round=Round.objects.get(pk=job.arguments["round"]), actor=None)
+        case JobKind.SCORE_CLIPS:
+            pass  # the scores that were stored stay; a repeat adds the others
         case _:
             assert_never(kind)
 

@@ -104,10 +104,15 @@ class Prompt(models.Model):
 
 
 class CheckpointKind(models.TextChoices):
-    """FULL holds all weights; ADAPTER holds a PEFT adapter on its parent chain."""
+    """FULL holds all weights; ADAPTER a PEFT adapter on its parent chain; REWARD scores clips."""
 
     FULL = "full", "full"
     ADAPTER = "adapter", "adapter"
+    REWARD = "reward", "reward model"
+
+
+GENERATING_KINDS = (CheckpointKind.FULL, CheckpointKind.ADAPTER)
+"""Checkpoints that make clips; a reward model only scores them."""
 
 
 class Checkpoint(models.Model):
@@ -141,6 +146,28 @@ class Checkpoint(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class CheckpointMix(models.Model):
+    """One adapter in a mixed checkpoint, with its weight. All parts adapt the same parent."""
+
+    checkpoint = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="mix_parts")
+    part = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="mixed_into")
+    weight = models.FloatField()
+
+    class Meta:
+        verbose_name_plural = "checkpoint mixes"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["checkpoint", "part"], name="one_weight_per_mixed_checkpoint_and_part"
+            ),
+            models.CheckConstraint(
+                condition=~Q(checkpoint=models.F("part")), name="no_checkpoint_is_mixed_into_itself"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.weight:g} of {self.part} in {self.checkpoint}"
 
 
 class RotationRole(models.TextChoices):
@@ -199,6 +226,9 @@ class RotationEvent(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
     reason = models.TextField()
+    figures = models.JSONField(
+        default=dict, blank=True, help_text="What the decision stands on, where the site decided."
+    )
     share = models.FloatField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -278,3 +308,27 @@ class Clip(models.Model):
 
     def __str__(self) -> str:
         return f"clip {self.pk} {self.status}"
+
+
+class ClipScore(models.Model):
+    """What a reward model thinks of a clip: the mean of its heads, and how they differ."""
+
+    clip = models.ForeignKey(Clip, on_delete=models.CASCADE, related_name="scores")
+    checkpoint = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="clip_scores")
+    mean = models.FloatField()
+    std = models.FloatField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["checkpoint", "-mean"], name="clips_by_score")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["clip", "checkpoint"], name="one_score_per_clip_and_reward_model"
+            ),
+            models.CheckConstraint(
+                condition=Q(std__gte=0), name="spread_of_a_score_is_not_negative"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} by {self.checkpoint}"

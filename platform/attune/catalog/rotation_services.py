@@ -1,11 +1,15 @@
 """Writes to the rotation. Every decision leaves a RotationEvent with its reason."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import structlog
 from django.contrib.auth.models import User
 from django.db import transaction
 
 from attune.catalog.errors import RotationError
 from attune.catalog.models import (
+    GENERATING_KINDS,
     Checkpoint,
     Population,
     RotationAction,
@@ -29,6 +33,12 @@ def enter_rotation(
 ) -> RotationEntry:
     """The checkpoint's entry. A repeat with the same role changes nothing."""
     checkpoint = _lock(checkpoint)
+    if checkpoint.kind not in GENERATING_KINDS:
+        raise _error(
+            f"checkpoint {checkpoint.name!r} is a {checkpoint.kind} model: it makes no clips",
+            checkpoint,
+            population,
+        )
     if checkpoint.is_retired:
         raise _error(f"checkpoint {checkpoint.name!r} is retired", checkpoint, population)
     if checkpoint.is_simulated and population == Population.PEOPLE:
@@ -68,6 +78,7 @@ def promote_checkpoint(
     reason: str,
     actor: User | None = None,
     share: float = 1.0,
+    figures: Mapping[str, Any] | None = None,
 ) -> RotationEntry:
     """The entry of a canary that becomes FULL, with the weight of a promoted checkpoint."""
     entry = _lock_entry(checkpoint, population)
@@ -80,7 +91,15 @@ def promote_checkpoint(
     entry.role = RotationRole.FULL
     entry.share = share
     entry.save(update_fields=["role", "share"])
-    _record(checkpoint, population, RotationAction.PROMOTE, reason, actor=actor, share=share)
+    _record(
+        checkpoint,
+        population,
+        RotationAction.PROMOTE,
+        reason,
+        actor=actor,
+        share=share,
+        figures=figures,
+    )
     return entry
 
 
@@ -91,10 +110,19 @@ def hold_checkpoint(
     population: Population | str,
     reason: str,
     actor: User | None = None,
+    figures: Mapping[str, Any] | None = None,
 ) -> RotationEntry:
     """The entry, left as it is; the decision to wait is on record."""
     entry = _lock_entry(checkpoint, population)
-    _record(checkpoint, population, RotationAction.HOLD, reason, actor=actor, share=entry.share)
+    _record(
+        checkpoint,
+        population,
+        RotationAction.HOLD,
+        reason,
+        actor=actor,
+        share=entry.share,
+        figures=figures,
+    )
     return entry
 
 
@@ -105,12 +133,13 @@ def roll_back_checkpoint(
     population: Population | str,
     reason: str,
     actor: User | None = None,
+    figures: Mapping[str, Any] | None = None,
 ) -> None:
     """Take the checkpoint out of one population's rotation. It may enter again."""
     entry = _lock_entry(checkpoint, population)
     _refuse_anchor(entry)
     entry.delete()
-    _record(checkpoint, population, RotationAction.ROLL_BACK, reason, actor=actor)
+    _record(checkpoint, population, RotationAction.ROLL_BACK, reason, actor=actor, figures=figures)
 
 
 @transaction.atomic
@@ -177,6 +206,7 @@ def _record(
     *,
     actor: User | None,
     share: float | None = None,
+    figures: Mapping[str, Any] | None = None,
 ) -> None:
     if not reason.strip():
         raise _error(f"{action.label} without a reason: expected one", checkpoint, population)
@@ -187,6 +217,7 @@ def _record(
         actor=actor,
         reason=reason.strip(),
         share=share,
+        figures=dict(figures or {}),
     )
     log.info(
         "rotation_changed",

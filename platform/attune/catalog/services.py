@@ -16,6 +16,7 @@ from attune.catalog.cards import Card, read_card
 from attune.catalog.draws import UniformSource, draw_integer
 from attune.catalog.errors import CheckpointError, ClipOrderError, PromptError
 from attune.catalog.models import (
+    GENERATING_KINDS,
     Checkpoint,
     CheckpointKind,
     Clip,
@@ -110,6 +111,11 @@ class ClipOrder:
             )
         if not 0 <= self.seed < SEED_LIMIT:
             raise ClipOrderError(f"seed {self.seed}: expected 0 to {SEED_LIMIT - 1}")
+        if self.checkpoint.kind not in GENERATING_KINDS:
+            raise ClipOrderError(
+                f"checkpoint {self.checkpoint.name!r} is a {self.checkpoint.kind} model: "
+                "it makes no clips"
+            )
         if self.checkpoint.is_retired:
             raise ClipOrderError(f"checkpoint {self.checkpoint.name!r} is retired: no new clips")
 

@@ -10,6 +10,7 @@ class JobKind(models.TextChoices):
     GENERATE_CLIPS = "generate_clips", "generate clips"
     RUN_ROUND = "run_round", "run a round"
     RUN_GATE = "run_gate", "run the gate"
+    SCORE_CLIPS = "score_clips", "score clips"
 
 
 class JobQueue(models.TextChoices):
@@ -72,3 +73,21 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"job {self.pk} {self.kind} {self.state}"
+
+
+class WorkerReport(models.Model):
+    """What the newest worker to answer on a queue said of its machine.
+
+    A queue is asked by one message at a time, so that none pile up where nobody answers.
+    """
+
+    queue = models.CharField(max_length=16, choices=JobQueue.choices, unique=True)
+    asked_at = models.DateTimeField()
+    answered_at = models.DateTimeField(null=True, blank=True)
+    worker = models.CharField(max_length=120, blank=True, default="")
+    device = models.CharField(max_length=120, blank=True, default="")
+    memory_mb = models.PositiveIntegerField(null=True, blank=True)
+    n_cores = models.PositiveIntegerField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.device or 'no answer'} on {self.queue}"

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.db.models import F, Q, QuerySet
 
-from attune.jobs.models import Job, JobQueue, JobState
+from attune.jobs.models import Job, JobQueue, JobState, WorkerReport
 
 BUSY_WAKE_INTERVAL_S = 60
 BUSY_WAKE_WINDOW_S = 5
@@ -45,3 +45,16 @@ def active_jobs() -> QuerySet[Job]:
     return Job.objects.filter(state__in=[JobState.QUEUED, JobState.RUNNING]).order_by(
         "-priority", "id"
     )
+
+
+def busy_workers(*, queue: str, now: datetime) -> list[datetime]:
+    """When each worker that is at work on the queue was last heard of."""
+    heard = Job.objects.filter(
+        queue=queue, state=JobState.RUNNING, lease_until__gte=now
+    ).values_list("heartbeat_at", flat=True)
+    return [time for time in heard if time is not None]
+
+
+def find_worker_report(queue: str) -> WorkerReport | None:
+    """What the newest worker to answer on the queue said, or that it was asked; None before."""
+    return WorkerReport.objects.filter(queue=queue).first()

@@ -2,79 +2,26 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from django.conf import settings
-from django.db.models import OuterRef, QuerySet, Subquery, TextField
-from django.db.models.functions import Cast
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from attune.catalog.models import (
     Checkpoint,
-    ClipStatus,
+    CheckpointKind,
     Population,
     RotationAction,
     RotationEntry,
     RotationEvent,
 )
-from attune.ratings.choices import Choice, PairPurpose
-from attune.ratings.models import Rating, Study
-from attune.rounds.eligibility import RatingRow, select_preferences
+from attune.ratings.models import Study
+from attune.rounds.evidence import decided_pairs_by_base, select_for_round
 from attune.rounds.models import (
     RUNNING_STATES,
     Evaluation,
     Round,
     RoundMetric,
+    RoundSample,
 )
-
-_RATING_COLUMNS = (
-    "pk",
-    "rater_id",
-    "pair_id",
-    "pair__prompt_id",
-    "pair__purpose",
-    "choice",
-    "pair__first_checkpoint_id",
-    "pair__second_checkpoint_id",
-    "pair__first_clip_id",
-    "pair__second_clip_id",
-    "pair__first_clip__duration_s",
-    "pair__second_clip__duration_s",
-    "assignment__is_swapped",
-    "assignment__is_repeat",
-    "is_simulated",
-    "rater__withdrawn_at",
-    "pair__is_withdrawn",
-    "pair__prompt__is_held_out",
-    "pair__prompt__melody_id",
-    "pair__first_clip__status",
-    "pair__second_clip__status",
-    "pair__first_clip__codes_path",
-    "pair__second_clip__codes_path",
-    "first_header",
-    "second_header",
-)
-
-
-@dataclass(frozen=True)
-class Preflight:
-    """What a round would use if it started now, and why it would be refused."""
-
-    study: Study
-    base_checkpoint: Checkpoint
-    n_usable: int
-    n_needed: int
-    counts: Mapping[str, int]
-    refusals: tuple[str, ...]
-
-    @property
-    def n_missing(self) -> int:
-        """How many more preferences are needed."""
-        return max(0, self.n_needed - self.n_usable)
-
-    @property
-    def can_start(self) -> bool:
-        """Whether nothing stands against the round."""
-        return not self.refusals
 
 
 @dataclass(frozen=True)
@@ -86,6 +33,13 @@ class RoundDetail:
     metrics: Sequence[RoundMetric]
     evaluations: Sequence[Evaluation]
     rotation_event: RotationEvent | None
+    samples: Sequence[RoundSample] = ()
+
+    @property
+    def peak_memory_mb(self) -> float | None:
+        """The most memory that the trainer reported."""
+        reported = [memory for _, memory in self.series("memory_mb")]
+        return max(reported, default=None)
 
     @property
     def latest_metric(self) -> RoundMetric | None:
@@ -128,6 +82,7 @@ def get_round_detail(round: Round) -> RoundDetail:
         metrics=list(round.metrics.order_by("step")),
         evaluations=list(round.evaluations.order_by("pk")),
         rotation_event=rotation_event,
+        samples=list(round.samples.order_by("step", "number")),
     )
 
 
@@ -140,79 +95,10 @@ def latest_metrics(rounds: Iterable[Round]) -> dict[int, RoundMetric]:
     return {metric.round_id: metric for metric in found}
 
 
-def rating_rows(study: Study) -> list[RatingRow]:
-    """Every rating of the study with the facts that decide whether it counts."""
-    # Headers are only compared; as text they need no parsing.
-    found = Rating.objects.filter(pair__study=study).annotate(
-        first_header=Cast("pair__first_clip__header", TextField()),
-        second_header=Cast("pair__second_clip__header", TextField()),
-    )
-    return [
-        _rating_row(dict(zip(_RATING_COLUMNS, values, strict=True)))
-        for values in found.order_by("pk").values_list(*_RATING_COLUMNS)
-    ]
-
-
-def _rating_row(values: Mapping[str, Any]) -> RatingRow:
-    statuses = (values["pair__first_clip__status"], values["pair__second_clip__status"])
-    paths = (values["pair__first_clip__codes_path"], values["pair__second_clip__codes_path"])
-    return RatingRow(
-        rating_id=values["pk"],
-        rater_id=values["rater_id"],
-        pair_id=values["pair_id"],
-        prompt_id=values["pair__prompt_id"],
-        purpose=PairPurpose(values["pair__purpose"]),
-        choice=Choice(values["choice"]),
-        first_checkpoint_id=values["pair__first_checkpoint_id"],
-        second_checkpoint_id=values["pair__second_checkpoint_id"],
-        first_clip_id=values["pair__first_clip_id"],
-        second_clip_id=values["pair__second_clip_id"],
-        first_duration_s=values["pair__first_clip__duration_s"],
-        second_duration_s=values["pair__second_clip__duration_s"],
-        is_swapped=values["assignment__is_swapped"],
-        is_repeat=values["assignment__is_repeat"],
-        is_simulated=values["is_simulated"],
-        is_rater_withdrawn=values["rater__withdrawn_at"] is not None,
-        is_pair_withdrawn=values["pair__is_withdrawn"],
-        is_prompt_held_out=values["pair__prompt__is_held_out"],
-        has_ready_codes=all(status == ClipStatus.READY for status in statuses) and all(paths),
-        has_equal_headers=values["first_header"] == values["second_header"],
-        has_melody=values["pair__prompt__melody_id"] is not None,
-    )
-
-
-def preflight(study: Study, base_checkpoint: Checkpoint) -> Preflight:
-    """The numbers shown before a round starts, and every reason against it."""
-    selection = select_preferences(
-        rating_rows(study),
-        base_checkpoint_id=base_checkpoint.pk,
-        is_simulated=study.population == Population.REHEARSAL,
-    )
-    n_needed = int(settings.ATTUNE_MINIMUM_PREFERENCES)
-    refusals = []
-    base_refusal = find_base_refusal(study, base_checkpoint)
-    if base_refusal is not None:
-        refusals.append(base_refusal)
-    running = find_running_round(study, base_checkpoint)
-    if running is not None:
-        refusals.append(describe_running(running))
-    if selection.n_usable < n_needed:
-        refusals.append(
-            f"{selection.n_usable} usable preferences, {n_needed} needed: "
-            f"{n_needed - selection.n_usable} more are needed"
-        )
-    return Preflight(
-        study=study,
-        base_checkpoint=base_checkpoint,
-        n_usable=selection.n_usable,
-        n_needed=n_needed,
-        counts=selection.counts,
-        refusals=tuple(refusals),
-    )
-
-
 def find_base_refusal(study: Study, base_checkpoint: Checkpoint) -> str | None:
     """Why no round of the study may start from this checkpoint, or None."""
+    if base_checkpoint.kind == CheckpointKind.REWARD:
+        return f"checkpoint {base_checkpoint.name} is a reward model: it makes no clips"
     if base_checkpoint.is_retired:
         return f"checkpoint {base_checkpoint.name} is retired"
     if study.population == Population.PEOPLE and base_checkpoint.is_simulated:
@@ -253,17 +139,16 @@ def find_default_base(study: Study) -> Checkpoint | None:
     in_rotation = Checkpoint.objects.filter(
         rotation_entries__population=study.population, is_retired=False
     )
-    rows = rating_rows(study)
-
-    def usable(checkpoint: Checkpoint) -> tuple[int, int]:
-        selection = select_preferences(
-            rows,
-            base_checkpoint_id=checkpoint.pk,
-            is_simulated=study.population == Population.REHEARSAL,
-        )
-        return selection.n_usable, checkpoint.pk
-
-    return max(in_rotation, key=usable, default=None)
+    most = decided_pairs_by_base(study)
+    best, n_best = None, -1
+    # No checkpoint has more usable preferences than decided pairs: most are never counted.
+    for checkpoint in sorted(in_rotation, key=lambda c: (most.get(c.pk, 0), c.pk), reverse=True):
+        if most.get(checkpoint.pk, 0) < n_best:
+            break
+        n_usable = select_for_round(study, checkpoint).n_usable if checkpoint.pk in most else 0
+        if best is None or (n_usable, checkpoint.pk) > (n_best, best.pk):
+            best, n_best = checkpoint, n_usable
+    return best
 
 
 def has_entered_rotation(round: Round) -> bool:

@@ -1,13 +1,11 @@
 """Writes of rounds: freeze, start, log, publish, judge, end."""
 
 import math
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
@@ -15,149 +13,45 @@ from django.utils import timezone
 from attune.catalog.errors import RotationError
 from attune.catalog.models import (
     Checkpoint,
+    CheckpointMix,
     Population,
     RotationRole,
 )
 from attune.catalog.services import add_checkpoint, enter_rotation
 from attune.jobs.models import Job, JobKind, JobQueue, JobState
 from attune.jobs.services import enqueue_job, request_job_cancel
-from attune.ratings.models import Rating, Study
-from attune.rounds.config import check_config
-from attune.rounds.dataset import dataset_sha256, preference_rows
-from attune.rounds.eligibility import select_preferences
-from attune.rounds.errors import (
-    BaseCheckpointError,
-    NotEnoughPreferences,
-    RoundError,
-    RoundRunningError,
-    RoundStateError,
-)
-from attune.rounds.gate import CHECKS, canary_share_of, check_gate, judge, thresholds_of
+from attune.rounds.choices import RoundMethod
+from attune.rounds.errors import RoundStateError
+from attune.rounds.freeze_services import create_mix, create_round
+from attune.rounds.gate import CHECKS, canary_share_of, judge, thresholds_of
 from attune.rounds.models import (
     RUNNING_STATES,
     Evaluation,
     Round,
-    RoundMethod,
     RoundMetric,
-    RoundPreference,
+    RoundSample,
     RoundState,
-    Split,
     Verdict,
 )
-from attune.rounds.selectors import (
-    describe_running,
-    find_base_refusal,
-    find_running_round,
-    has_entered_rotation,
-    rating_rows,
-)
+from attune.rounds.selectors import has_entered_rotation
 
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
-
-
-@transaction.atomic
-def create_round(
-    *,
-    study: Study,
-    base_checkpoint: Checkpoint,
-    method: str = RoundMethod.DPO,
-    config: Mapping[str, object] | None = None,
-    name: str | None = None,
-    created_by: User | None = None,
-) -> Round:
-    """A round with its preferences frozen and its job queued.
-
-    The eligible ratings are locked, read and marked frozen in one transaction; from then on
-    no rater can change them. Raises ConfigError, BaseCheckpointError, RoundRunningError or
-    NotEnoughPreferences before anything is written.
-    """
-    if method not in RoundMethod.values:
-        raise RoundError(f"unknown method {method!r}; known are {', '.join(RoundMethod.values)}")
-    checked_config = check_config(config or {})
-    # Two engineers who start the same round at once wait for each other here.
-    study = Study.objects.select_for_update().get(pk=study.pk)
-    check_gate(study.gate, population=study.population)
-    refusal = find_base_refusal(study, base_checkpoint)
-    if refusal is not None:
-        raise BaseCheckpointError(refusal)
-    running = find_running_round(study, base_checkpoint)
-    if running is not None:
-        raise RoundRunningError(describe_running(running))
-    name = _free_name(study, method) if name is None else _check_name(name)
-
-    # A change of one of these waits until they are frozen; ratings that arrive meanwhile are
-    # left to the next round.
-    study_ratings = Rating.objects.select_for_update(of=("self",)).filter(pair__study=study)
-    locked = set(study_ratings.values_list("pk", flat=True))
-    selection = select_preferences(
-        [row for row in rating_rows(study) if row.rating_id in locked],
-        base_checkpoint_id=base_checkpoint.pk,
-        is_simulated=study.population == Population.REHEARSAL,
-    )
-    n_needed = int(settings.ATTUNE_MINIMUM_PREFERENCES)
-    if selection.n_usable < n_needed:
-        raise NotEnoughPreferences(
-            n_usable=selection.n_usable, n_needed=n_needed, counts=selection.counts
-        )
-    if selection.n_train == 0:
-        raise RoundError(f"all {selection.n_usable} preferences are on held-out prompts")
-
-    round = Round.objects.create(
-        name=name,
-        study=study,
-        population=study.population,
-        method=method,
-        base_checkpoint=base_checkpoint,
-        config=checked_config,
-        counts=dict(selection.counts),
-        created_by=created_by,
-    )
-    RoundPreference.objects.bulk_create(
-        RoundPreference(
-            round=round,
-            pair_id=preference.pair_id,
-            chosen_clip_id=preference.chosen_clip_id,
-            rejected_clip_id=preference.rejected_clip_id,
-            weight=preference.weight,
-            n_ratings=preference.n_ratings,
-            split=Split.HELD_OUT if preference.is_held_out else Split.TRAIN,
-        )
-        for preference in selection.preferences
-    )
-    Rating.objects.filter(pk__in=selection.rating_ids).update(is_frozen=True)
-    round.dataset_sha256 = dataset_sha256(preference_rows(round))
-    round.job = enqueue_job(
-        kind=JobKind.RUN_ROUND, queue=JobQueue.DEVICE, arguments={"round": round.pk}
-    )
-    round.save(update_fields=["dataset_sha256", "job"])
-    return round
+__all__ = [
+    "cancel_round",
+    "close_abandoned_rounds",
+    "create_mix",
+    "create_round",
+    "fail_round",
+    "finish_gate",
+    "publish_checkpoint",
+    "queue_gate",
+    "record_evaluation",
+    "record_round_metric",
+    "record_round_sample",
+    "start_training",
+]
 
 
-def _free_name(study: Study, method: str) -> str:
-    """The first of slug-dpo-1, slug-dpo-2, ... that no round and no checkpoint has."""
-    number = Round.objects.filter(study=study).count() + 1
-    while _is_taken(f"{study.slug}-{method}-{number}"):
-        number += 1
-    return f"{study.slug}-{method}-{number}"
-
-
-def _check_name(name: str) -> str:
-    """The name, which also names the checkpoint and its folder."""
-    if NAME_PATTERN.fullmatch(name) is None:
-        raise RoundError(
-            "a round's name has 1 to 120 letters, digits, dots, hyphens and underscores and "
-            f"starts with a letter or digit, got {name!r}"
-        )
-    if _is_taken(name):
-        raise RoundError(f"the name {name!r} is taken by a round or a checkpoint")
-    return name
-
-
-def _is_taken(name: str) -> bool:
-    return Round.objects.filter(name=name).exists() or Checkpoint.objects.filter(name=name).exists()
-
-
-def start_training(*, round: Round, now: datetime | None = None) -> bool:
+def start_training(*, round: Round, device: str = "", now: datetime | None = None) -> bool:
     """Marks the round as training; False when it has ended or is already past training.
 
     May be called again by the next attempt.
@@ -165,7 +59,7 @@ def start_training(*, round: Round, now: datetime | None = None) -> bool:
     now = now or timezone.now()
     changed = Round.objects.filter(
         pk=round.pk, state__in=[RoundState.FROZEN, RoundState.TRAINING]
-    ).update(state=RoundState.TRAINING)
+    ).update(state=RoundState.TRAINING, device=device)
     Round.objects.filter(pk=round.pk, state=RoundState.TRAINING, started_at__isnull=True).update(
         started_at=now
     )
@@ -188,9 +82,36 @@ def record_round_metric(
     return metric
 
 
+def record_round_sample(
+    *,
+    round: Round,
+    step: int,
+    number: int,
+    prompt: str,
+    seed: int | None,
+    audio_path: str,
+    duration_s: float,
+) -> RoundSample:
+    """A clip that the policy made at a step; a resumed run makes the same one again."""
+    sample, _ = RoundSample.objects.update_or_create(
+        round=round,
+        step=step,
+        number=number,
+        defaults={
+            "prompt": prompt,
+            "seed": seed,
+            "audio_path": audio_path,
+            "duration_s": duration_s,
+        },
+    )
+    return sample
+
+
 @transaction.atomic
 def publish_checkpoint(*, round: Round, folder: Path, summary: Mapping[str, Any]) -> Checkpoint:
     """The trained checkpoint as a candidate in the catalog; the round goes on to its gate.
+
+    A reward model makes no clips: it has no gate, and its round is done.
 
     A round publishes once: a second call returns the same row. Another round that learned the
     very same weights, say a repeat of a cancelled one, has a row of its own, so that each goes
@@ -202,19 +123,38 @@ def publish_checkpoint(*, round: Round, folder: Path, summary: Mapping[str, Any]
     if stored.state not in (RoundState.TRAINING, RoundState.EVALUATING):
         raise RoundStateError(f"round {stored.name} is {stored.state}, not training")
     checkpoint = stored.produced_checkpoint
+    is_reward_model = stored.method == RoundMethod.REWARD
     if checkpoint is None:
         checkpoint = add_checkpoint(
             folder=folder,
-            parent=stored.base_checkpoint,
-            is_simulated=stored.population == Population.REHEARSAL,
+            parent=None if is_reward_model else stored.base_checkpoint,
+            is_simulated=(
+                stored.population == Population.REHEARSAL or stored.base_checkpoint.is_simulated
+            ),
             reuse=False,
         )
+        if stored.method == RoundMethod.MIX:
+            _record_parts(checkpoint, stored)
     stored.produced_checkpoint = checkpoint
     stored.summary = _storable(summary)
     stored.state = RoundState.EVALUATING
-    stored.save(update_fields=["produced_checkpoint", "summary", "state"])
+    if is_reward_model:
+        stored.state = RoundState.DONE
+        stored.outcome = f"{checkpoint.name} scores clips; a reward model never enters rotation."
+        stored.finished_at = timezone.now()
+    stored.save(update_fields=["produced_checkpoint", "summary", "state", "outcome", "finished_at"])
     round.refresh_from_db()
     return checkpoint
+
+
+def _record_parts(checkpoint: Checkpoint, round: Round) -> None:
+    """Notes of which adapters the checkpoint was mixed, for the lineage."""
+    for told in round.config["parts"]:
+        CheckpointMix.objects.create(
+            checkpoint=checkpoint,
+            part=Checkpoint.objects.get(name=told["checkpoint"]),
+            weight=told["weight"],
+        )
 
 
 @transaction.atomic

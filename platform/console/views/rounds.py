@@ -10,12 +10,12 @@ from attune.ratings.models import Study
 from attune.rounds.errors import RoundError
 from attune.rounds.gate import CHECKS
 from attune.rounds.models import RUNNING_STATES, Round, RoundMetric
+from attune.rounds.preflight import preflight
 from attune.rounds.selectors import (
     RoundDetail,
     find_default_base,
     get_round_detail,
     latest_metrics,
-    preflight,
     rounds,
 )
 from attune.rounds.services import cancel_round, create_round

@@ -7,11 +7,16 @@ from uuid import UUID
 import pytest
 
 from attune.ratings.choices import Choice, PairPurpose
+from attune.rounds.choices import Outcome
 from attune.rounds.eligibility import (
+    EXCLUSION_RULES,
     Exclusion,
     RatingRow,
+    Scope,
     Selection,
+    Votes,
     held_out_ids,
+    outcome_of,
     select_preferences,
 )
 
@@ -47,8 +52,8 @@ def row(number: int, *, pair: int | None = None, **changes: Any) -> RatingRow:
     return replace(eligible, **changes)
 
 
-def select(*rows: RatingRow) -> Selection:
-    return select_preferences(rows, base_checkpoint_id=BASE, is_simulated=False)
+def select(*rows: RatingRow, **options: Any) -> Selection:
+    return select_preferences(rows, base_checkpoint_id=BASE, is_simulated=False, **options)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +120,7 @@ def test_a_pair_that_splits_exactly_is_left_out_and_counted_as_contradicting() -
         ({"second_duration_s": 4.96}, Exclusion.UNEQUAL_DURATION),
         ({"has_equal_headers": False}, Exclusion.UNEQUAL_HEADER),
         ({"has_melody": True}, Exclusion.FOLLOWS_MELODY),
+        ({"has_identical_clips": True}, Exclusion.IDENTICAL_CLIPS),
     ],
 )
 def test_each_exclusion_is_counted_under_its_name(
@@ -214,3 +220,68 @@ def test_most_prompts_keep_their_side_as_others_join() -> None:
 def test_one_prompt_alone_trains() -> None:
     selection = select(*(row(number, prompt_id=1) for number in range(10)))
     assert (selection.n_train, selection.n_usable) == (10, 10)
+
+
+@pytest.mark.parametrize(
+    ("votes", "outcome"),
+    [
+        (Votes(first=2, second=1), Outcome.CHOSEN),
+        (Votes(first=1, second=2, tie=3), Outcome.CHOSEN),
+        (Votes(first=2, second=1, tie=4), Outcome.TIE),
+        (Votes(first=1, second=1, tie=1), Outcome.TIE),
+        (Votes(tie=1), Outcome.TIE),
+        (Votes(first=1, second=1), None),
+        (Votes(both_bad=1), Outcome.BOTH_BAD),
+        (Votes(first=1, tie=1, both_bad=3), Outcome.BOTH_BAD),
+        (Votes(first=1, tie=1, both_bad=2), Outcome.CHOSEN),
+        (Votes(first=2, tie=1, both_bad=3), Outcome.CHOSEN),
+        (Votes(first=1, second=1, both_bad=2), None),
+        (Votes(first=1, second=1, both_bad=3), Outcome.BOTH_BAD),
+    ],
+)
+def test_the_outcome_of_a_pair_is_what_most_of_its_ratings_say(
+    votes: Votes, outcome: Outcome | None
+) -> None:
+    assert outcome_of(votes) == outcome
+
+
+def test_ties_and_both_bad_become_rows_only_where_they_are_asked_for() -> None:
+    rows = [row(1), row(2, choice=Choice.TIE), row(3, choice=Choice.BOTH_BAD)]
+    assert [p.pair_id for p in select(*rows).preferences] == [1]
+    everything = select(*rows, outcomes=frozenset(Outcome))
+    assert [p.outcome for p in everything.preferences] == list(Outcome)
+    tie = everything.preferences[1]
+    assert (tie.chosen_clip_id, tie.weight, tie.votes) == (UUID(int=4), 1.0, Votes(tie=1))
+    counts = everything.counts
+    assert (counts["usable"], counts["usable_ties"], counts["usable_both_bad"]) == (3, 1, 1)
+
+
+def test_counts_are_seen_from_the_chosen_clip_and_raters_are_numbers_of_the_selection() -> None:
+    """Raters 50, 60 and 70 are 1, 2 and 3; two of them are for the second clip."""
+    rows = [
+        row(number, pair=1, rater_id=rater, choice=choice)
+        for number, (rater, choice) in enumerate(
+            [(70, Choice.B), (50, Choice.A), (60, Choice.B)], start=1
+        )
+    ]
+    (preference,) = select(*rows).preferences
+    assert preference.chosen_clip_id == UUID(int=3)
+    assert preference.votes == Votes(first=2, second=1)
+    assert preference.raters == (1, 2, 3)
+
+
+def test_only_the_raters_and_prompts_of_the_scope_count() -> None:
+    rows = [row(1, rater_id=1), row(2, rater_id=2), row(3, rater_id=1, prompt_id=9)]
+    found = select(*rows, scope=Scope(rater_ids=frozenset({1}), prompt_ids=frozenset({1, 2})))
+    assert [p.pair_id for p in found.preferences] == [1]
+    assert (found.counts[Exclusion.OTHER_RATER], found.counts[Exclusion.OTHER_PROMPT]) == (1, 1)
+
+
+def test_the_version_of_the_rules_stands_for_these_exclusions() -> None:
+    """Whoever changes what counts gives the rules a new version, and this test its new list."""
+    assert EXCLUSION_RULES == "on-policy-2"
+    assert [exclusion.value for exclusion in Exclusion] == [
+        *("other_population", "judging", "gold", "off_policy", "withdrawn_rater"),
+        *("withdrawn_pair", "repeat", "clip_not_ready", "follows_melody", "unequal_duration"),
+        *("unequal_header", "identical_clips", "other_rater", "other_prompt"),
+    ]

@@ -1,12 +1,21 @@
 """The knobs of a round, and that they are the trainer's."""
 
-import math
-from dataclasses import fields
+from typing import Any
 
 import pytest
 
-from alignment.config import DpoConfig
-from attune.rounds.config import KNOBS, check_config, parse_config
+from alignment.methods import METHODS
+from attune.rounds.choices import RoundMethod
+from attune.rounds.config import (
+    LOSSES,
+    SETTINGS,
+    Flag,
+    Knob,
+    Words,
+    check_config,
+    outcomes_of,
+    parse_config,
+)
 from attune.rounds.errors import ConfigError
 
 
@@ -23,7 +32,7 @@ def test_words_become_typed_values() -> None:
     [
         (["learning_rate"], "expected key=value, got 'learning_rate'"),
         (["learning_rate="], "expected key=value"),
-        (["rate=1"], "unknown setting 'rate'; known are learning_rate"),
+        (["rate=1"], "unknown setting 'rate' of dpo; known are loss"),
         (["n_epochs=2.5"], "n_epochs must be a whole number, got 2.5"),
         (["n_epochs=0"], "n_epochs must be between 1 and 20, got 0"),
         (["learning_rate=fast"], "learning_rate='fast' is not a number"),
@@ -42,15 +51,51 @@ def test_a_truth_value_is_not_a_number() -> None:
         check_config({"n_epochs": True})
 
 
-@pytest.mark.parametrize("name", KNOBS)
-def test_every_knob_is_the_trainers_with_the_same_type_and_bounds(name: str) -> None:
-    knob = KNOBS[name]
-    assert {field.name: field.type for field in fields(DpoConfig)}[name] == knob.kind.__name__
-    for bound in (knob.low, knob.high):
-        assert getattr(DpoConfig.from_mapping({name: knob.kind(bound)}), name) == bound
-    for beyond in (knob.low - 1, knob.high + 1):
-        with pytest.raises(ValueError, match=name):
-            DpoConfig.from_mapping({name: knob.kind(beyond)})
-    if knob.kind is float:
-        with pytest.raises(ValueError, match=name):
-            DpoConfig.from_mapping({name: math.nextafter(knob.high, math.inf)})
+@pytest.mark.parametrize("method", [m for m in RoundMethod if m is not RoundMethod.MIX])
+def test_every_setting_is_the_trainers_with_the_same_bounds_and_default(
+    method: RoundMethod,
+) -> None:
+    trainer = METHODS[method].config_class
+    bounds, choices, defaults = trainer.bounds(), trainer.choices(), trainer().to_mapping()
+    known = SETTINGS[method]
+    assert set(known) == set(defaults) - {"lora_targets"}
+    for name, setting in known.items():
+        match setting:
+            case Knob():
+                theirs = bounds[name]
+                mine = (setting.kind, setting.low, setting.high)
+                assert mine == (theirs.kind, theirs.low, theirs.high), name
+            case Words():
+                assert setting.allowed == choices[name], name
+            case Flag():
+                assert isinstance(defaults[name], bool), name
+        assert setting.default == defaults[name], name
+
+
+@pytest.mark.parametrize("method", [m for m in RoundMethod if m is not RoundMethod.MIX])
+def test_a_round_learns_from_the_outcomes_that_its_trainer_reads(method: RoundMethod) -> None:
+    trainer = METHODS[method].config_class
+    configs: list[dict[str, Any]] = [{}]
+    if method is RoundMethod.DPO:
+        configs += [{"loss": loss} for loss in LOSSES if loss != "robust"]
+    for config in configs:
+        theirs = {outcome.value for outcome in trainer.from_mapping(config).outcomes}
+        assert {outcome.value for outcome in outcomes_of(method, config)} == theirs
+
+
+@pytest.mark.parametrize(
+    ("method", "config", "message"),
+    [
+        ("dpo", {"loss": "robust"}, "robust needs label_smoothing"),
+        ("dpo", {"loss": "ipo", "label_smoothing": 0.1}, "label_smoothing is for"),
+        ("dpo", {"loss": "hinge"}, "loss must be one of sigmoid_norm, .*, got 'hinge'"),
+        ("kto", {"gradient_checkpointing": 1}, "gradient_checkpointing must be true or false"),
+        ("grpo", {"accumulation_steps": 3}, "divides the 64 clips of a step"),
+        ("kto", {"batch_pairs": 4}, "unknown setting 'batch_pairs' of kto"),
+    ],
+)
+def test_what_a_method_cannot_do_is_refused_before_the_trainer_would(
+    method: str, config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_config(config, RoundMethod(method))

@@ -36,11 +36,11 @@ from attune.rounds.errors import (
 )
 from attune.rounds.gate import CHECKS
 from attune.rounds.models import Evaluation, Round, RoundPreference, RoundState, Split, Verdict
+from attune.rounds.preflight import preflight
 from attune.rounds.selectors import (
     find_default_base,
     get_round_detail,
     has_entered_rotation,
-    preflight,
     rounds,
 )
 from attune.rounds.services import (
@@ -290,6 +290,7 @@ def test_the_export_has_one_canonical_line_per_pair_in_pair_order(world: RatedSt
     assert set(rows[0]) == {
         *("pair", "prompt", "header", "duration_s", "chosen", "rejected"),
         *("chosen_sha256", "rejected_sha256", "weight", "split"),
+        *("outcome", "counts", "raters"),
     }
     assert (rows[0]["weight"], rows[0]["duration_s"], rows[0]["header"]) == (1.0, 2.0, [1, 2, 3])
     assert {row["split"] for row in rows} == {"train", "held_out"}

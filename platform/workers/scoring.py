@@ -1,0 +1,71 @@
+"""Has a reward model score stored clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from attune.catalog.models import Checkpoint, CheckpointKind, Clip
+from attune.catalog.score_services import ScoredClip, record_clip_scores, unscored_clips
+from attune.catalog.storage import checkpoint_folder, full_checkpoint, media_file
+from attune.jobs.models import Job
+from generator.errors import GeneratorError
+from workers.lease import Lease
+from workers.outcomes import WorkFailed
+
+if TYPE_CHECKING:
+    from alignment.reward.model import RewardModel
+
+BATCH_CLIPS = 32
+
+logger = structlog.get_logger(__name__)
+
+
+def score_clips(job: Job, lease: Lease) -> None:
+    """Scores the job's clips that the reward model has not scored yet, batch by batch.
+
+    Safe to run again: a batch is stored as soon as it is scored, and only clips without a score
+    are asked for.
+    """
+    from alignment.reward.model import load_reward
+
+    from alignment.errors import AlignmentError
+
+    checkpoint = Checkpoint.objects.get(pk=job.arguments["checkpoint"])
+    if checkpoint.kind != CheckpointKind.REWARD:
+        raise WorkFailed(f"checkpoint {checkpoint.name} is {checkpoint.kind}, not a reward model")
+    clips = unscored_clips(checkpoint=checkpoint, arguments=job.arguments)
+    if not clips:
+        return
+    try:
+        model = load_reward(checkpoint_folder(checkpoint))
+        for start in range(0, len(clips), BATCH_CLIPS):
+            lease.renew({"share": round(start / len(clips), 3), "n_clips": len(clips)})
+            batch = clips[start : start + BATCH_CLIPS]
+            record_clip_scores(checkpoint=checkpoint, scores=_scored(model, batch))
+    except (AlignmentError, GeneratorError, OSError, ValueError) as exc:
+        raise WorkFailed(f"reward model {checkpoint.name}: {exc}") from exc
+    logger.info("clips_scored", checkpoint=checkpoint.name, n_clips=len(clips))
+
+
+def _scored(model: RewardModel, clips: Sequence[Clip]) -> list[ScoredClip]:
+    scores = model.score([_codes(clip) for clip in clips])
+    return [
+        ScoredClip(clip=clip, mean=float(mean), std=float(std))
+        for clip, mean, std in zip(clips, scores.mean, scores.std, strict=True)
+    ]
+
+
+def _codes(clip: Clip) -> NDArray[np.int16]:
+    """Returns codes that the model reads: the clip's own, or its sound in the starter's codec."""
+    if full_checkpoint(clip.checkpoint).family == "starter":
+        codes: NDArray[np.int16] = np.load(media_file(clip.codes_path), allow_pickle=False)
+        return codes
+    raise ValueError(
+        f"clip {clip.pk} has codes of the family {clip.checkpoint.family}; "
+        "a reward model reads those of the starter"
+    )
