@@ -31,13 +31,16 @@ def save_training(
     optimisers: Sequence[torch.optim.Optimizer],
     position: Position,
     config: Mapping[str, Any],
+    statistics: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes the tensors of a step and then the position that names them.
 
-    A kill between the two leaves the position of the step before, and its tensors.
+    statistics: what a model keeps besides its state dict, by name. A kill between the two leaves
+    the position of the step before, and its tensors.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {f"model.{n}": t for n, t in model.state_dict().items()}
+    tensors |= {f"statistics.{n}": t for n, t in (statistics or {}).items()}
     for number, optimiser in enumerate(optimisers):
         for index, entries in optimiser.state_dict()["state"].items():
             for key, value in entries.items():
@@ -57,8 +60,9 @@ def resume_training(
     model: nn.Module,
     optimisers: Sequence[torch.optim.Optimizer],
     kind: str = "model",
+    statistics: Mapping[str, Tensor] | None = None,
 ) -> Position:
-    """Takes up weights and optimisers from a folder; a new folder is at step 0.
+    """Takes up weights, statistics and optimisers from a folder; a new folder is at step 0.
 
     Raises CheckpointError where the folder is that of another model, of this kind.
     """
@@ -71,6 +75,8 @@ def resume_training(
         model.load_state_dict(weights)
     except RuntimeError as exc:
         raise CheckpointError(f"{folder} holds another {kind}: {exc}") from exc
+    for statistic, tensor in (statistics or {}).items():
+        tensor.copy_(tensors[f"statistics.{statistic}"])
     for number, optimiser in enumerate(optimisers):
         entries: dict[int, dict[str, Tensor]] = {}
         prefix = f"optimiser.{number}."

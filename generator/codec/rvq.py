@@ -48,6 +48,11 @@ class ResidualQuantiser(nn.Module):
         """Returns how many entries a codebook has."""
         return self.codebooks.shape[1]
 
+    @property
+    def statistics(self) -> dict[str, Tensor]:
+        """The moving averages that training goes on from; a codec in use does without."""
+        return {"counts": self.counts, "sums": self.sums, "is_started": self.is_started}
+
     def nearest(self, vectors: Tensor, codebook: int) -> Tensor:
         """Returns the index of the nearest entry for each row of [n, D]."""
         entries = self.codebooks[codebook]

@@ -1,11 +1,10 @@
 """Training of the codec on the corpus, for a number of minutes, resumable."""
 
-import json
 import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,9 @@ from generator.codec.model import Codec, save_codec
 from generator.corpus.score import N_ROLL_ROWS, piano_roll
 from generator.corpus.storage import Corpus
 from generator.errors import RequestError
-from generator.files import read_tensors, write_atomically, write_tensors
 from generator.progress import TrainingBar
+from generator.resuming import Position, resume_training, save_training
 
-STATE_FILE, PROGRESS_FILE = "training.safetensors", "training.json"
 ROLL_WIDTH = 192
 
 log = logging.getLogger(__name__)
@@ -167,81 +165,54 @@ def training_windows(corpus: Corpus, frame_samples: int) -> Windows:
     return Windows(corpus.audio, np.concatenate(rolls, axis=1), frame_samples)
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a training run is."""
-
-    step: int = 0
-    elapsed_s: float = 0.0
-
-
-def save_training(
-    folder: Path, trainer: CodecTrainer, optimizer: torch.optim.Optimizer, progress: Progress
-) -> None:
-    """Writes everything a run needs to go on, the progress last."""
-    quantiser = trainer.codec.quantiser
-    tensors = {f"model.{name}": tensor for name, tensor in trainer.state_dict().items()}
-    tensors |= {
-        "quantiser.counts": quantiser.counts,
-        "quantiser.sums": quantiser.sums,
-        "quantiser.is_started": quantiser.is_started,
-    }
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    write_tensors(folder / STATE_FILE, tensors)
-    text = json.dumps({"step": progress.step, "elapsed_s": progress.elapsed_s})
-    write_atomically(folder / PROGRESS_FILE, text.encode())
-
-
-def resume_training(
-    folder: Path, trainer: CodecTrainer, optimizer: torch.optim.Optimizer
-) -> Progress:
-    """Restores a run from a folder, or returns the progress of a new one."""
-    if not (folder / PROGRESS_FILE).exists():
-        return Progress()
-    tensors = read_tensors(folder / STATE_FILE)
-    model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
-    trainer.load_state_dict(model)
-    quantiser = trainer.codec.quantiser
-    quantiser.counts.copy_(tensors["quantiser.counts"])
-    quantiser.sums.copy_(tensors["quantiser.sums"])
-    quantiser.is_started.copy_(tensors["quantiser.is_started"])
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, field = name.split(".", 2)
-            state.setdefault(int(index), {})[field] = tensor
-    optimizer.load_state_dict(
-        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
-    )
-    return Progress(**json.loads((folder / PROGRESS_FILE).read_text()))
-
-
 def train_codec(
     codec: Codec,
     windows: Windows,
     config: CodecTrainingConfig,
     folder: Path,
     clock: Callable[[], float] = time.monotonic,
-) -> Progress:
-    """Trains a codec in place for the configured minutes and writes it into a folder."""
+) -> Position:
+    """Trains a codec in place for the configured minutes and writes it into a folder.
+
+    The windows and draws of a step depend on the seed and the step only, so that a resumed run
+    goes on with those that would have followed.
+    """
     torch.manual_seed(config.seed)
     trainer = CodecTrainer(codec, config).train()
     optimizer = torch.optim.AdamW(
         trainer.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=1e-3
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    progress = resume_training(folder, trainer, optimizer)
-    step, begun = progress.step, clock() - progress.elapsed_s
-    # A resumed run draws other windows than the part before it did.
-    rng = np.random.default_rng((config.seed, step))
+    quantiser = trainer.codec.quantiser
+    position = resume_training(
+        folder,
+        model=trainer,
+        optimisers=[optimizer],
+        kind="codec",
+        statistics=quantiser.statistics,
+    )
+
+    def save() -> Position:
+        reached = Position(step, elapsed_s)
+        save_training(
+            folder,
+            model=trainer,
+            optimisers=[optimizer],
+            position=reached,
+            config=asdict(config),
+            statistics=quantiser.statistics,
+        )
+        return reached
+
+    step, begun = position.step, clock() - position.elapsed_s
     depths = np.arange(1, len(config.depth_weights) + 1)
     shares = np.array(config.depth_weights) / sum(config.depth_weights)
     budget_s = 60 * config.minutes
-    logged = saved = elapsed_s = progress.elapsed_s
+    logged = saved = elapsed_s = position.elapsed_s
     recent: list[dict[str, float]] = []
     with TrainingBar(elapsed_s / budget_s) as bar:
         while elapsed_s < budget_s:
+            rng = np.random.default_rng((config.seed, step))
+            torch.manual_seed(int(rng.integers(2**63)))
             for group in optimizer.param_groups:
                 group["lr"] = config.rate_at(step, elapsed_s / budget_s)
             waveform, roll = windows.draw(config.batch_size, config.window_frames, rng)
@@ -259,9 +230,9 @@ def train_codec(
                 log.info("step %d after %.0f s: %s", step, elapsed_s, means)
                 logged, recent = elapsed_s, []
             if elapsed_s - saved >= config.checkpoint_every_s:
-                save_training(folder, trainer, optimizer, Progress(step, elapsed_s))
+                save()
                 saved = elapsed_s
-    save_training(folder, trainer, optimizer, Progress(step, elapsed_s))
+    position = save()
     save_codec(codec, folder)
     codec.eval()
-    return Progress(step, elapsed_s)
+    return position

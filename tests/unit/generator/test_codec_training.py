@@ -20,7 +20,7 @@ from generator.corpus.storage import Corpus
 from generator.errors import RequestError
 from tests.unit.generator.codec_material import SMALL, sine_corpus
 
-N_STEPS = 220
+N_STEPS = 260
 
 
 def counting_clock() -> Callable[[], float]:
@@ -51,6 +51,12 @@ def trained(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Codec:
 def held_out() -> list[torch.Tensor]:
     other = sine_corpus(6, seed=99)
     return [torch.from_numpy(other.waveform(clip)) for clip in other]
+
+
+def small_codec() -> Codec:
+    """Returns the same untrained codec each time."""
+    torch.manual_seed(7)
+    return Codec(SMALL)
 
 
 def latent_errors(codec: Codec, waveforms: list[torch.Tensor]) -> list[float]:
@@ -100,6 +106,30 @@ def test_a_run_goes_on_from_its_last_checkpoint(corpus: Corpus, tmp_path: Path) 
     assert done.step == second.step
     state = third.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in resumed.state_dict().items())
+
+
+def test_a_run_that_was_killed_ends_as_if_it_had_not_been(corpus: Corpus, tmp_path: Path) -> None:
+    """A clock of a second a step; the killed run dies in step 7 and has saved step 6."""
+    windows = training_windows(corpus, 640)
+    config = CodecTrainingConfig(
+        minutes=8 / 60, batch_size=2, unquantised_steps=2, checkpoint_every_s=2.0
+    )
+    whole = small_codec()
+    train_codec(whole, windows, config, tmp_path / "whole", counting_clock())
+
+    def killed_clock() -> float:
+        if (now := next(ticks)) > 6:
+            raise KeyboardInterrupt
+        return float(now)
+
+    ticks = itertools.count()
+    with pytest.raises(KeyboardInterrupt):
+        train_codec(small_codec(), windows, config, tmp_path / "killed", killed_clock)
+    assert json.loads((tmp_path / "killed" / "training.json").read_text())["step"] == 6
+    resumed = small_codec()
+    train_codec(resumed, windows, config, tmp_path / "killed", counting_clock())
+    expected = whole.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in resumed.state_dict().items())
 
 
 def test_the_learning_rate_warms_up_and_falls_to_its_floor() -> None:
