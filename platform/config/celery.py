@@ -42,6 +42,11 @@ app.conf.update(
             "schedule": 20.0,
             "options": {"expires": 20},
         },
+        "judge_canaries": {
+            "task": "workers.tasks.judge_canaries",
+            "schedule": 20.0,
+            "options": {"expires": 20},
+        },
     },
 )
 app.autodiscover_tasks(["workers"])

@@ -9,8 +9,9 @@ from celery import shared_task
 from celery.signals import worker_shutting_down
 from django.utils import timezone
 
-from attune.catalog.models import Population
+from attune.catalog.models import Population, RotationEntry, RotationRole
 from attune.jobs.services import reap_expired_jobs
+from attune.leaderboard.canaries import judge_canary
 from attune.leaderboard.selectors import needs_refresh
 from attune.leaderboard.services import refresh_leaderboard
 from attune.ratings.models import Study
@@ -85,3 +86,14 @@ def refresh_leaderboards() -> None:
                 population=population, now=timezone.now(), rng=np.random.default_rng()
             )
             logger.info("leaderboard_refreshed", population=population.value)
+
+
+@shared_task(name="workers.tasks.judge_canaries")
+def judge_canaries() -> None:
+    """Promotes, holds or rolls back every canary as people's ratings say.
+
+    May run twice: a decision is taken under a lock on the canary's entry, which a promotion
+    changes and a roll-back removes, and a hold is put on record once for each doubling.
+    """
+    for entry in RotationEntry.objects.filter(role=RotationRole.CANARY).order_by("pk"):
+        judge_canary(entry=entry)

@@ -6,14 +6,21 @@ from datetime import timedelta
 import numpy as np
 from django.db.models import Count, F, Max, Q, QuerySet
 
-from attune.catalog.models import Checkpoint, Population
+from attune.catalog.models import (
+    Checkpoint,
+    Population,
+    RotationAction,
+    RotationEntry,
+    RotationEvent,
+)
 from attune.leaderboard.errors import NoParentError, SameCheckpointError
 from attune.leaderboard.models import PairCount, Standing
 from attune.leaderboard.sequential import SequentialVerdict, decide
 from attune.leaderboard.standings import AnswerCount
 from attune.leaderboard.win_rates import WinRate, compute_win_rate, wins_and_losses
 from attune.ratings.choices import Choice, PairPurpose
-from attune.ratings.models import Rating
+from attune.ratings.models import Rating, Study
+from attune.ratings.people_gate import PeopleGate, people_gate_of
 
 # Reads draw their intervals from this seed, so that a page reloaded shows the same figures.
 READING_SEED = 20_000
@@ -151,9 +158,30 @@ def gate_of_people(checkpoint: Checkpoint, population: Population | str) -> Sequ
     parent = checkpoint.parent
     if parent is None:
         raise NoParentError(f"checkpoint {checkpoint.name} has no parent to be judged against")
+    asked = people_gate(checkpoint)
     counts = count_answers(population, between=(checkpoint, parent))
     wins, losses = wins_and_losses(counts, checkpoint.pk)
-    return decide(wins, losses)
+    return decide(wins, losses, alpha=asked.alpha, minimum_ratings=asked.minimum_ratings)
+
+
+def people_gate(checkpoint: Checkpoint) -> PeopleGate:
+    """What is asked before anything is decided: by the study of the round that made it."""
+    study = Study.objects.filter(rounds__produced_checkpoint=checkpoint).first()
+    return people_gate_of({} if study is None else study.gate)
+
+
+def decision_events(entry: RotationEntry) -> QuerySet[RotationEvent]:
+    """What was decided about a checkpoint in rotation since it entered, oldest first."""
+    events = RotationEvent.objects.filter(
+        population=entry.population, checkpoint_id=entry.checkpoint_id
+    ).order_by("pk")
+    entered = events.filter(action=RotationAction.ENTER).last()
+    return events if entered is None else events.filter(pk__gt=entered.pk)
+
+
+def is_held_by_hand(entry: RotationEntry) -> bool:
+    """Whether an engineer's hold keeps the site from deciding about a canary."""
+    return decision_events(entry).filter(action=RotationAction.HOLD, actor__isnull=False).exists()
 
 
 def needs_refresh(population: Population | str) -> bool:

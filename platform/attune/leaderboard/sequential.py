@@ -13,7 +13,8 @@ at most alpha. The values of p0 with M(p0) < 1/alpha are the interval; it holds 
 Departure: ratings of one rater resemble each other, which the martingale does not know. Wins
 and losses are divided by the design effect measured between raters, which is never below 1;
 this can only delay a decision. It cannot be measured on one rater, whose ratings say what one
-person likes: below two raters who decided, nothing is promoted or rolled back.
+person likes: below two raters who decided, nothing is promoted or rolled back. Nor is anything
+before as many ratings as the study asks for, however clear they are.
 """
 
 import math
@@ -45,7 +46,7 @@ class SequentialVerdict:
 
     n_more is 0 when decided, and None when even 20000 ratings at the present rate would not
     decide. Where only another rater is missing it is 1. design_effect is what the counts were
-    divided by.
+    divided by; alpha is how often an equal canary may ever be told apart from its parent.
     """
 
     decision: GateDecision
@@ -54,8 +55,14 @@ class SequentialVerdict:
     low: float
     high: float
     design_effect: float
+    alpha: float
     n_more: int | None
     sentence: str
+
+    @property
+    def n_decided(self) -> int:
+        """Ratings that chose one of the two."""
+        return self.n_wins + self.n_losses
 
 
 def log_evidence(n_wins: float, n_losses: float, p0: float) -> float:
@@ -100,17 +107,28 @@ def design_effect(wins: Sequence[int], losses: Sequence[int]) -> float:
     return max(1.0, between * n_raters / (n_raters - 1) / (n * share * (1 - share)))
 
 
-def decide(wins: Sequence[int], losses: Sequence[int]) -> SequentialVerdict:
+def decide(
+    wins: Sequence[int],
+    losses: Sequence[int],
+    *,
+    alpha: float = ALPHA,
+    minimum_ratings: int = 0,
+) -> SequentialVerdict:
     """What to do with a canary, from its wins and losses against its parent by rater.
 
-    It is held until two raters have decided, whatever one rater's answers say.
+    It is held until two raters have decided and minimum_ratings are there, whatever they say.
     """
     n_wins, n_losses = sum(wins), sum(losses)
+    n = n_wins + n_losses
     effect = design_effect(wins, losses)
-    low, high = confidence_sequence(n_wins / effect, n_losses / effect)
+    low, high = confidence_sequence(n_wins / effect, n_losses / effect, alpha=alpha)
     n_raters = sum(won + lost > 0 for won, lost in zip(wins, losses, strict=True))
+    is_clear = not low <= 0.5 <= high
     n_more: int | None = 0
-    if n_raters < MINIMUM_RATERS and not low <= 0.5 <= high:
+    if is_clear and n < minimum_ratings:
+        decision, n_more = GateDecision.HOLD, minimum_ratings - n
+        advice = f"but {minimum_ratings} are asked for: hold, {n_more} more are needed"
+    elif is_clear and n_raters < MINIMUM_RATERS:
         decision, n_more = GateDecision.HOLD, MINIMUM_RATERS - n_raters
         advice = f"but {n_raters} of the {MINIMUM_RATERS} raters needed has decided: hold"
     elif low > 0.5:
@@ -119,16 +137,15 @@ def decide(wins: Sequence[int], losses: Sequence[int]) -> SequentialVerdict:
         decision, advice = GateDecision.ROLL_BACK, "worse than its parent: roll back"
     else:
         decision = GateDecision.HOLD
-        n_more = ratings_to_decide(n_wins, n_losses, effect=effect)
+        n_more = ratings_to_decide(n_wins, n_losses, effect=effect, alpha=alpha)
+        if n_more is not None:
+            n_more = max(n_more, minimum_ratings - n)
         advice = (
             "too close to its parent to tell soon: hold"
             if n_more is None
             else f"not decided: hold, about {n_more} more decided ratings are needed"
         )
-    sentence = (
-        f"{n_wins} of {n_wins + n_losses} decided ratings won, "
-        f"{low:.0%} to {high:.0%} at any time; {advice}"
-    )
+    sentence = f"{n_wins} of {n} decided ratings won, {low:.0%} to {high:.0%} at any time; {advice}"
     return SequentialVerdict(
         decision=decision,
         n_wins=n_wins,
@@ -136,12 +153,15 @@ def decide(wins: Sequence[int], losses: Sequence[int]) -> SequentialVerdict:
         low=low,
         high=high,
         design_effect=effect,
+        alpha=alpha,
         n_more=n_more,
         sentence=sentence,
     )
 
 
-def ratings_to_decide(n_wins: int, n_losses: int, *, effect: float) -> int | None:
+def ratings_to_decide(
+    n_wins: int, n_losses: int, *, effect: float, alpha: float = ALPHA
+) -> int | None:
     """How many more decided ratings, at the present rate, would settle it; None: too many.
 
     Before any rating the rate is unknown; a 60% canary is then assumed.
@@ -152,7 +172,7 @@ def ratings_to_decide(n_wins: int, n_losses: int, *, effect: float) -> int | Non
     def is_settled(n_total: int) -> bool:
         independent = n_total / effect
         evidence = log_evidence(share * independent, (1 - share) * independent, 0.5)
-        return evidence >= math.log(1 / ALPHA)
+        return evidence >= math.log(1 / alpha)
 
     if not is_settled(n + FARTHEST_RATING):
         return None
