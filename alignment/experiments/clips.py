@@ -14,6 +14,7 @@ import numpy as np
 
 from alignment.gate import level_dbfs
 from alignment.simulation.tastes import Taste, spectral_centroid_hz, taste_score
+from generator.checkpoints import chain_hash
 from generator.requests import ClipRequest
 from generator.synthesis import Generator, load_generator
 
@@ -57,9 +58,8 @@ class ClipStore:
     """Clips of one checkpoint in a folder; what was made before is not made again."""
 
     def __init__(self, root: Path, chain: Sequence[Path], duration_s: float) -> None:
-        name = hashlib.sha256("\n".join(str(place) for place in chain).encode()).hexdigest()[:12]
         self.root = root
-        self.folder = root / f"{chain[-1].parent.name}-{name}-{duration_s:g}s"
+        self.folder = root / f"{chain_hash(list(chain))[:16]}-{duration_s:g}s"
         self.chain = tuple(chain)
         self.duration_s = duration_s
         self._found: dict[str, MeasuredClip] = {}
