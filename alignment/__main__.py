@@ -1,7 +1,10 @@
 """`python -m alignment METHOD RUN_FOLDER`: trains a run and exits with what became of it.
 
-0: done, the adapter is in RUN_FOLDER/result. 65: the run folder cannot be trained from. 75: the
-run was asked to stop (SIGTERM or SIGINT), saved what it had and goes on when started again.
+Exit codes:
+  0   done, the checkpoint is in RUN_FOLDER/result
+  65  the run folder cannot be trained from
+  75  the run was asked to stop (SIGTERM or SIGINT) and saved what it had; start it again to go on
+  76  memory ran out; standard error says which settings need less
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 DONE = 0
 BAD_RUN = os.EX_DATAERR
 STOPPED = os.EX_TEMPFAIL
+OUT_OF_MEMORY = os.EX_PROTOCOL
+TOLD_CODES = (BAD_RUN, OUT_OF_MEMORY, STOPPED)
+"""Of several ranks' codes the first of these is the run's."""
 
 # Nothing is looked up or told outside this machine, whatever the libraries' defaults are.
 OFFLINE = {
@@ -35,14 +42,29 @@ OFFLINE = {
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Returns the command line's arguments."""
-    parser = argparse.ArgumentParser(prog="python -m alignment", description=__doc__)
-    methods = parser.add_subparsers(dest="method", required=True)
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m alignment", description=__doc__, formatter_class=shape
+    )
+    methods = parser.add_subparsers(dest="method", required=True, metavar="METHOD")
     for method in METHODS.values():
-        command = methods.add_parser(method.name, help=method.title)
+        learns_from = ", ".join(sorted(outcome.value for outcome in method.outcomes))
+        command = methods.add_parser(
+            method.name,
+            help=method.title,
+            description=f"{method.title}\n\nReads pairs of outcome: {learns_from}. "
+            "Settings stand in run.json; docs/alignment.md lists them.",
+            formatter_class=shape,
+        )
         command.add_argument("run_folder", type=Path, help="folder with run.json")
         command.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
         command.add_argument(
-            "--threads", type=int, default=1, help="threads of the matrix products"
+            "--devices",
+            type=int,
+            help="how many to train on, a process each (default: all GPUs, or one processor)",
+        )
+        command.add_argument(
+            "--threads", type=int, default=1, help="threads of the matrix products (default: 1)"
         )
     return parser.parse_args(arguments)
 
@@ -68,8 +90,28 @@ def main(arguments: list[str]) -> int:
     except StopRequested as exc:
         print(f"stopped: {exc}; start it again to go on", file=sys.stderr)
         return STOPPED
-    print(json.dumps(summary, indent=1))
+    except RanksFailed as exc:
+        return exc.code
+    except Exception as exc:
+        from alignment.memory import OutOfMemory
+
+        if not isinstance(exc, OutOfMemory):
+            raise
+        print(f"error: {exc}", file=sys.stderr)
+        return OUT_OF_MEMORY
+    if os.environ.get("RANK", "0") == "0":
+        print(json.dumps(summary, indent=1))
     return DONE
+
+
+class RanksFailed(Exception):
+    """Ranks ended otherwise than well, after they said why."""
+
+    def __init__(self, codes: Mapping[int, int]) -> None:
+        """codes: by rank, negative for a signal."""
+        super().__init__(f"ranks failed: {dict(codes)}")
+        told = [code for code in TOLD_CODES if code in codes.values()]
+        self.code = told[0] if told else 1
 
 
 def _train(options: argparse.Namespace, stop: StopSwitch) -> dict[str, Any]:
@@ -82,6 +124,21 @@ def _train(options: argparse.Namespace, stop: StopSwitch) -> dict[str, Any]:
         raise RunFolderError(f"the run's method is {run.method}, asked for was {options.method}")
 
     import torch
+
+    from alignment import launch
+    from alignment.training import published_summary
+
+    stop.raise_if_requested()
+    if launch.is_rank():
+        launch.die_with_parent()
+    elif (n_ranks := launch.usable_devices(options.device, options.devices)) > 1:
+        command = launch.rank_command(
+            run.method, str(run.path), device=options.device, threads=options.threads
+        )
+        if codes := launch.launch_ranks(command, n_ranks):
+            raise RanksFailed(codes)
+        return published_summary(run)
+
     from transformers.utils.logging import set_verbosity_error
 
     stop.raise_if_requested()

@@ -130,6 +130,9 @@ class ExpertConfig(TrainingConfig):
 
     best_share: float = number(0.1, 0.01, 1.0)
     """The share of all clips of the training pairs that is imitated."""
+    reward_penalty: float = number(0.5, 0.0, 10.0)
+    """Where a reward model scores clips: what a clip loses for each unit by which the members
+    of the model disagree."""
     n_epochs: int = whole(3, 1, 50)
     batch_clips: int = whole(16, 1, 1024)
 

@@ -1,132 +1,104 @@
-"""Direct preference optimisation: the stock trainer, its arguments and its loss.
+"""Direct preference optimisation: the stock trainer with a loss that hears every rating.
 
-Rafailov et al. 2023, eq. 7, arXiv:2305.18290, with log-ratios averaged over a clip's codes and a
-small likelihood term on the chosen clip. The trainer is TRL's own. The reference model is the
-policy with its adapter switched off, so that both see the same batch and the margin of the first
-step is exactly 0.
+Rafailov et al. 2023, arXiv:2305.18290. Forward passes, reference and schedule are TRL's. The
+reference model is the policy with its adapter switched off, so that both see the same batch and
+the margin of the first step is exactly 0. Only the number that is minimised is our own: stock
+losses know neither ties nor soft labels nor weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
-import datasets
 import torch
-from peft import LoraConfig
+from torch import Tensor, nn
 from transformers import PrinterCallback
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
-from alignment.collation import PreferenceCollator, row_dataset, structural_tokenizer
-from alignment.config import DpoConfig, Precision
-from alignment.errors import RunFolderError
+from alignment.arguments import lora_config, shared_arguments
+from alignment.collation import TARGETS, PreferenceCollator, row_dataset, structural_tokenizer
+from alignment.config import DpoConfig, PairLoss
 from alignment.face import FlatAudioLM
-from alignment.runs import Preference
-
-KEPT_CHECKPOINTS = 2
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """How many codes the training clips have."""
-
-    mean_codes: float
-    is_uniform: bool
-
-    @classmethod
-    def of(cls, n_frames: Sequence[int], n_codebooks: int) -> Lengths:
-        """Returns the lengths of clips with these numbers of frames."""
-        mean_codes = n_codebooks * sum(n_frames) / len(n_frames)
-        return cls(mean_codes=mean_codes, is_uniform=len(set(n_frames)) == 1)
+from alignment.losses import LogRatios, PairLosses, PairTargets, pair_losses
+from alignment.passes import code_means, divergence, log_figures, recorded_passes
+from alignment.runs import Preference, RunFolder
+from alignment.stopping import StopSwitch
+from alignment.training import Material, train_adapter
 
 
-def lora_config(config: DpoConfig) -> LoraConfig:
-    """Returns the adapter's configuration."""
-    return LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=0.0,
-        target_modules=list(config.lora_targets),
-        bias="none",
-    )
+class PairTrainer(DPOTrainer):
+    """TRL's DPO trainer with our loss in place of its own."""
 
+    def __init__(self, *, config: DpoConfig, mean_codes: float, **arguments: Any) -> None:
+        """mean_codes: how many codes a usual clip has."""
+        self._config = config
+        self._mean_codes = mean_codes
+        super().__init__(**arguments)
 
-def loss_arguments(config: DpoConfig, lengths: Lengths) -> dict[str, Any]:
-    """Returns the trainer's loss, its weights and beta.
+    def _compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool) -> Any:
+        """Returns our loss of the passes that the stock computation makes."""
+        stock = {name: value for name, value in inputs.items() if name != TARGETS}
+        with recorded_passes(self) as passes:
+            returned = super()._compute_loss(model, stock, return_outputs)
+        policy, parent = passes[:2]
+        targets = PairTargets(**inputs[TARGETS])
+        losses = self._losses(policy, parent, inputs["completion_mask"][:, 1:], targets)
+        return (losses.total, returned[1]) if return_outputs else losses.total
 
-    Stock robust DPO works on sums of log-ratios. With clips of one length a mean is a sum by
-    another beta; with several lengths it is not, and that is refused.
-    """
-    weights = [1.0, config.sft_weight]
-    if config.label_smoothing == 0.0:
-        return {
-            "loss_type": ["sigmoid_norm", "sft"],
-            "loss_weights": weights,
-            "beta": config.beta_norm,
-        }
-    if not lengths.is_uniform:
-        raise RunFolderError(
-            f"label_smoothing {config.label_smoothing} needs clips of one length, "
-            "the preferences have several; set it to 0"
+    def _losses(
+        self,
+        policy: Tensor,
+        parent: Tensor,
+        mask: Tensor,
+        targets: PairTargets,
+    ) -> PairLosses:
+        """Returns the losses of a batch and logs its figures.
+
+        policy and parent: log-probabilities, 0 where the mask of codes is, [2 B, L - 1] each.
+        """
+        means = code_means(policy, mask)
+        per_code = means - code_means(parent, mask)
+        ratios = per_code
+        if self._config.loss is PairLoss.SIGMOID:
+            ratios = (policy - parent).sum(1) / self._mean_codes
+        losses = pair_losses(
+            self._config.loss,
+            LogRatios(*ratios.chunk(2)),
+            targets,
+            -means.chunk(2)[0],
+            beta=self._config.beta_norm,
+            sft_weight=self._config.sft_weight,
+            label_smoothing=self._config.label_smoothing,
+            tie_share=self._config.tie_share,
         )
-    return {
-        "loss_type": ["robust", "sft"],
-        "loss_weights": weights,
-        "beta": config.beta_norm / lengths.mean_codes,
-        "label_smoothing": config.label_smoothing,
-    }
+        chosen, rejected = per_code.detach().chunk(2)
+        decided = targets.imitated > 0
+        margins = torch.where(decided, chosen - rejected, torch.nan)
+        wins = (margins > 0).float() + 0.5 * (margins == 0).float()
+        log_figures(
+            self,
+            margin=margins,
+            accuracy=torch.where(decided, wins, torch.nan),
+            chosen_logp=means.chunk(2)[0],
+            rejected_logp=means.chunk(2)[1],
+            kl=divergence(policy, parent, mask),
+        )
+        return losses
 
 
-def uses_bfloat16(precision: Precision, device: str) -> bool:
-    """Returns whether matrix products are to be computed in bfloat16 on a device.
-
-    A processor without instructions for it computes it too, but slower than float32.
-    """
-    match precision:
-        case Precision.FLOAT32:
-            return False
-        case Precision.BFLOAT16:
-            return True
-        case Precision.AUTO if device == "cpu":
-            able = torch.cpu.get_capabilities()
-            return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-        case Precision.AUTO:
-            return torch.cuda.is_bf16_supported(including_emulation=False)
-        case _:
-            assert_never(precision)
-
-
-def trainer_arguments(config: DpoConfig, folder: Path, lengths: Lengths, device: str) -> DPOConfig:
+def trainer_arguments(config: DpoConfig, folder: Path, device: str) -> DPOConfig:
     """Returns the arguments of the stock trainer; every length limit is off."""
     return DPOConfig(
-        output_dir=str(folder),
-        **loss_arguments(config, lengths),
+        **shared_arguments(config, folder, device),
+        loss_type=["sigmoid_norm"],  # computed and thrown away
+        beta=config.beta_norm,
         max_length=None,
         precompute_ref_log_probs=False,
-        remove_unused_columns=False,
-        gradient_checkpointing=False,
-        bf16=uses_bfloat16(config.precision, device),
-        use_cpu=device == "cpu",
         per_device_train_batch_size=config.batch_pairs,
         num_train_epochs=config.n_epochs,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=config.warmup_share,
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        seed=config.seed,
-        data_seed=config.seed,
-        logging_steps=config.logging_steps,
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=config.save_steps,
-        save_total_limit=KEPT_CHECKPOINTS,
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=device != "cpu",
     )
 
 
@@ -136,19 +108,43 @@ def build_trainer(
     config: DpoConfig,
     *,
     folder: Path,
-    lengths: Lengths,
+    mean_codes: float,
     device: str = "cpu",
-) -> DPOTrainer:
-    """Returns a stock DPO trainer of a new adapter on a model, for preferences in order."""
-    datasets.disable_progress_bars()
-    collator = PreferenceCollator(model.vocabulary, preferences, model.core.frame_rate_hz)
-    trainer = DPOTrainer(
+) -> PairTrainer:
+    """Returns a DPO trainer of a new adapter on a model, for preferences in order."""
+    trainer = PairTrainer(
+        config=config,
+        mean_codes=mean_codes,
         model=model,
-        args=trainer_arguments(config, folder, lengths, device),
-        data_collator=collator,
+        args=trainer_arguments(config, folder, device),
+        data_collator=PreferenceCollator(
+            model.vocabulary,
+            preferences,
+            model.core.frame_rate_hz,
+            soft_labels=config.soft_labels,
+            reads_ties=config.loss.reads_ties,
+        ),
         train_dataset=row_dataset(len(preferences)),
         processing_class=structural_tokenizer(model.vocabulary),
         peft_config=lora_config(config),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _trainer_of(material: Material) -> PairTrainer:
+    config = material.run.config
+    assert isinstance(config, DpoConfig)
+    return build_trainer(
+        material.model,
+        material.train,
+        config,
+        folder=material.checkpoints,
+        mean_codes=material.mean_codes,
+        device=material.device,
+    )
+
+
+def train_dpo(run: RunFolder, *, stop: StopSwitch, device: str) -> dict[str, Any]:
+    """Trains a run by direct preference optimisation and returns its summary."""
+    return train_adapter(run, _trainer_of, stop=stop, device=device)

@@ -13,7 +13,7 @@ from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 from trl.trainer.utils import FusedCausalLMOutput
 
-from alignment.errors import AlignmentError
+from alignment.errors import AlignmentError, ConfigError
 from alignment.flat import FlatRows, FlatVocabulary
 from generator.lm.core import Core
 from generator.lm.patterns import shift_right
@@ -42,6 +42,7 @@ class FlatAudioLM(PreTrainedModel):
     """
 
     config_class = FlatAudioConfig
+    supports_gradient_checkpointing = True
     base_model_prefix = "core"
     main_input_name = "input_ids"
 
@@ -67,6 +68,24 @@ class FlatAudioLM(PreTrainedModel):
             return
         super().__setattr__(name, value)
 
+    def gradient_checkpointing_enable(self, *_: object, **__: object) -> None:
+        """Has the core compute its layers again on the way back instead of keeping them."""
+        if not hasattr(self.core, "gradient_checkpointing"):
+            raise ConfigError(
+                f"gradient_checkpointing is for the starter's core, got {type(self.core).__name__}"
+            )
+        self.core.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Has the core keep what its layers computed."""
+        if hasattr(self.core, "gradient_checkpointing"):
+            self.core.gradient_checkpointing = False
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether layers are computed again on the way back."""
+        return bool(getattr(self.core, "gradient_checkpointing", False))
+
     def get_input_embeddings(self) -> nn.Module:
         """Returns the embedding of the first codebook."""
         embedding = self.core.code_embeddings[0]
@@ -82,20 +101,23 @@ class FlatAudioLM(PreTrainedModel):
         labels: Tensor | None = None,
         fused_lm_head: bool = False,
         weights: Tensor | None = None,
+        codes_per_row: Tensor | None = None,
         **_: object,
     ) -> FusedCausalLMOutput | CausalLMOutput:
         """Returns scores of labels [B, L] when the head is fused, else logits [B, L, outputs].
 
         weights: [B], scales the gradient of each row's log-probabilities, not their values: the
-        gradient is that of a loss in which every row counts by its weight. Other arguments, such
-        as an attention mask, say nothing that the ids do not.
+        gradient is that of a loss in which every row counts by its weight. codes_per_row: [B],
+        scales log-probabilities so that each row's sum is that of so many codes, for losses
+        that are about sums. Other arguments, such as an attention mask, say nothing that the
+        ids do not.
         """
         self._refuse_adapted_heads()
         if not fused_lm_head:
             return CausalLMOutput(logits=self._logits(input_ids))
         if labels is None:
             raise AlignmentError("a fused head needs labels")
-        return self._scores(input_ids, labels, weights)
+        return self._scores(input_ids, labels, weights, codes_per_row)
 
     def code_logits(self, rows: FlatRows) -> list[Tensor]:
         """Returns logits [B, S, V] of each codebook at each step."""
@@ -104,7 +126,9 @@ class FlatAudioLM(PreTrainedModel):
         hidden = self.core.trunk(steps, condition)  # [B, S, D]
         return [head(hidden).float() for head in self.core.lm_heads]
 
-    def _scores(self, ids: Tensor, labels: Tensor, weights: Tensor | None) -> FusedCausalLMOutput:
+    def _scores(
+        self, ids: Tensor, labels: Tensor, weights: Tensor | None, codes_per_row: Tensor | None
+    ) -> FusedCausalLMOutput:
         rows = self.vocabulary.split(ids)
         log_probs, entropies, means, tops = [], [], [], []
         for codebook, logits in enumerate(self.code_logits(rows)):
@@ -128,6 +152,9 @@ class FlatAudioLM(PreTrainedModel):
             return cells.gather(1, cell).masked_fill(~scored, 0)
 
         token_log_probs = by_id(log_probs)
+        if codes_per_row is not None:
+            scale = codes_per_row / scored.sum(1).clamp(min=1)
+            token_log_probs = token_log_probs * scale[:, None]
         if weights is not None:
             fixed = token_log_probs.detach()
             token_log_probs = fixed + weights[:, None] * (token_log_probs - fixed)

@@ -65,7 +65,7 @@ _ALL = (
         name="dpo",
         title="direct preference optimisation on rated pairs",
         config_place="alignment.config:DpoConfig",
-        train_place="alignment.training:train_dpo",
+        train_place="alignment.dpo:train_dpo",
         outcomes=CHOSEN | {Outcome.TIE},
     ),
     Method(
@@ -104,6 +104,13 @@ _ALL = (
         config_place="alignment.reward.config:RewardConfig",
         train_place="alignment.reward.training:train_reward_run",
         outcomes=CHOSEN | {Outcome.TIE},
+    ),
+    Method(
+        name="mix",
+        title="a mix of adapters of one parent, with weights",
+        config_place="alignment.mixing:MixConfig",
+        train_place="alignment.mixing:train_mix",
+        outcomes=CHOSEN,
     ),
 )
 METHODS: Mapping[str, Method] = {method.name: method for method in _ALL}

@@ -5,19 +5,28 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from alignment.memory import peak_memory_mb
+from alignment.passes import figures
+from alignment.ranks import Ranks
 from alignment.scoring import Agreement
 from alignment.stopping import StopSwitch
+from alignment.trackers import Tracker
 
 COMPLETE_FILE = "complete"
 CHECKPOINT_PREFIX = "checkpoint-"
+OF_EVERY_TRAINER = ("loss", "grad_norm", "learning_rate")
+
+ReadFigures = Callable[[Mapping[str, float]], dict[str, float]]
+MakeSamples = Callable[[int], list[str]]
 
 
 def append_line(path: Path, values: Mapping[str, Any]) -> None:
@@ -33,18 +42,20 @@ def newest_checkpoint(folder: Path) -> Path | None:
         if (place / COMPLETE_FILE).is_file():
             complete.append(place)
         else:
-            shutil.rmtree(place)
-    return max(complete, key=_step_of, default=None)
+            shutil.rmtree(place, ignore_errors=True)  # another rank may remove it too
+    return max(complete, key=step_of, default=None)
 
 
-def _step_of(checkpoint: Path) -> int:
+def step_of(checkpoint: Path) -> int:
+    """Returns the step after which a checkpoint was saved."""
     return int(checkpoint.name.removeprefix(CHECKPOINT_PREFIX))
 
 
 class ProgressWriter(TrainerCallback):
     """Writes a line a logged step and one a held-out measurement, and stops when asked to.
 
-    A step may be written twice when a run is resumed; the later line holds.
+    A step may be written twice when a run is resumed; the later line holds. With several ranks
+    the first one writes, and its being asked to stop stops all of them after the same step.
     """
 
     def __init__(
@@ -52,23 +63,36 @@ class ProgressWriter(TrainerCallback):
         path: Path,
         *,
         stop: StopSwitch,
-        codes_per_clip: float,
-        measure: Callable[[], Agreement] | None,
+        measure: Callable[[], Agreement] | None = None,
+        read: ReadFigures = figures,
+        device: str = "cpu",
+        ranks: Ranks | None = None,
+        trackers: Sequence[Tracker] = (),
+        sample: MakeSamples | None = None,
+        sample_steps: int = 0,
     ) -> None:
+        """read: the figures among what the trainer logs; sample: makes clips of a step."""
         self.path = path
         self.stop = stop
-        self.codes_per_clip = codes_per_clip
         self.measure = measure
         self.agreement: Agreement | None = None
+        self._read = read
+        self._device = device
+        self._ranks = ranks or Ranks.of_environment()
+        self._trackers = trackers
+        self._sample = sample
+        self._sample_steps = sample_steps
         self._began_at = 0.0
         self._first_step = 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Notes where this process began, for the time that remains."""
+        """Notes where this process began, for the time that remains; samples the parent."""
         self._began_at = time.monotonic()
         self._first_step = state.global_step
+        if state.global_step == 0:
+            self._write_samples(state)
 
     def on_log(
         self,
@@ -78,27 +102,17 @@ class ProgressWriter(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Writes what the trainer logged; log-probabilities and margin are means per code.
-
-        Where policy and parent are the same the margin is 0 and the accuracy that of a coin.
-        """
-        if logs is None or "rewards/margins" not in logs:
+        """Writes what the trainer logged; log-probabilities and margin are means per code."""
+        if logs is None or "loss" not in logs:
             return
-        margin = logs["rewards/margins"] / self.codes_per_clip
         elapsed_s = time.monotonic() - self._began_at
         done = max(state.global_step - self._first_step, 1)
-        append_line(
-            self.path,
+        self.write(
+            state,
             {
-                "step": state.global_step,
-                "n_steps": state.max_steps,
-                "loss": logs["loss"],
-                "margin": margin,
-                "accuracy": logs["rewards/accuracies"] if margin else 0.5,
-                "chosen_logp": logs["logps/chosen"] / self.codes_per_clip,
-                "rejected_logp": logs["logps/rejected"] / self.codes_per_clip,
-                "grad_norm": logs.get("grad_norm"),
-                "learning_rate": logs.get("learning_rate"),
+                **{name: logs[name] for name in OF_EVERY_TRAINER if name in logs},
+                **self._read(logs),
+                "memory_mb": peak_memory_mb(self._device),
                 "eta_s": round(elapsed_s / done * (state.max_steps - state.global_step), 1),
             },
         )
@@ -107,32 +121,66 @@ class ProgressWriter(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Writes how the policy agrees with held-out preferences."""
-        if self.measure is None or self.stop.requested:
+        if self.measure is None or self.stop.requested or not self._ranks.is_first:
             return
         self.agreement = self.measure()
-        append_line(
-            self.path,
+        self.write(
+            state,
             {
-                "step": state.global_step,
-                "n_steps": state.max_steps,
                 "held_out_accuracy": self.agreement.accuracy,
                 "held_out_n": self.agreement.n,
                 "held_out_chosen_nll": self.agreement.chosen_nll,
+                "held_out_nll_increase": self.agreement.nll_increase,
             },
         )
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Has the trainer save and stop after this step when a signal came."""
-        if self.stop.requested and state.global_step < state.max_steps:
+        """Samples clips when it is time, and has the trainer save and stop when a signal came."""
+        is_last = state.global_step >= state.max_steps
+        if self._ranks.agree(self.stop.requested) and not is_last:
             control.should_save = True
             control.should_training_stop = True
+        elif self._sample_steps and (is_last or state.global_step % self._sample_steps == 0):
+            self._write_samples(state)
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Marks the checkpoint as whole."""
+        """Marks the checkpoint as whole, once every rank has written its part of it."""
         assert args.output_dir is not None
-        place = Path(args.output_dir) / f"{CHECKPOINT_PREFIX}{state.global_step}"
-        (place / COMPLETE_FILE).touch()
+        self._ranks.wait()
+        if self._ranks.is_first:
+            place = Path(args.output_dir) / f"{CHECKPOINT_PREFIX}{state.global_step}"
+            (place / COMPLETE_FILE).touch()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Closes the trackers."""
+        for tracker in self._trackers:
+            tracker.close()
+
+    def write(self, state: TrainerState, values: Mapping[str, Any]) -> None:
+        """Appends a line about the trainer's step and tells the trackers; first rank only.
+
+        A number that is not finite becomes null, which JSON has a word for.
+        """
+        if not self._ranks.is_first:
+            return
+        told = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in values.items()
+        }
+        append_line(self.path, {"step": state.global_step, "n_steps": state.max_steps, **told})
+        for tracker in self._trackers:
+            tracker.log(
+                state.global_step,
+                {name: float(v) for name, v in told.items() if isinstance(v, int | float)},
+            )
+
+    def _write_samples(self, state: TrainerState) -> None:
+        if self._sample is None or not self._sample_steps or not self._ranks.is_first:
+            return
+        self.write(state, {"samples": self._sample(state.global_step)})

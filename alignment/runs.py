@@ -155,7 +155,7 @@ def _beside(folder: Path, name: str | None) -> Path | None:
     return folder / name if name else None
 
 
-def read_preferences(run: RunFolder) -> list[Preference]:
+def read_preferences(run: RunFolder, *, needs_train: bool = True) -> list[Preference]:
     """Returns the run's preferences in order, their codes files checked against their hashes."""
     try:
         content = run.preferences.read_bytes()
@@ -169,7 +169,7 @@ def read_preferences(run: RunFolder) -> list[Preference]:
             f"the run says {run.dataset_sha256[:12]}..."
         )
     rows = [_parse(line, run, number) for number, line in enumerate(lines, 1) if line.strip()]
-    if not any(row.split is Split.TRAIN for row in rows):
+    if needs_train and not any(row.split is Split.TRAIN for row in rows):
         raise RunFolderError(
             f"{run.preferences} has {len(rows)} preferences, none with split {Split.TRAIN.value!r}"
         )

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import datasets
 from peft import PeftModel
-from trl.trainer.dpo_trainer import DPOTrainer
+from transformers import Trainer
 
 from alignment.adapters import publish_adapter
 from alignment.collation import PreferenceCollator
-from alignment.config import DpoConfig
-from alignment.dpo import Lengths, build_trainer
-from alignment.errors import RunFolderError
+from alignment.config import TrainingConfig
+from alignment.errors import RunFolderError, StopRequested
 from alignment.face import FlatAudioLM
+from alignment.memory import OutOfMemory, is_out_of_memory, memory_advice, peak_memory_mb
 from alignment.methods import METHODS
-from alignment.progress import ProgressWriter, newest_checkpoint
+from alignment.outcomes import Outcome
+from alignment.passes import figures
+from alignment.progress import ProgressWriter, ReadFigures, newest_checkpoint, step_of
+from alignment.ranks import Ranks
+from alignment.rl.rollouts import Rollouts
 from alignment.runs import (
     CHECKPOINTS_FOLDER,
     PARTIAL_FOLDER,
@@ -29,8 +35,10 @@ from alignment.runs import (
     check_lengths,
     read_preferences,
 )
+from alignment.samples import SampleWriter, sampled_prompts, usual_sampling
 from alignment.scoring import Agreement, measure_agreement, parent_scores, score_preferences
 from alignment.stopping import StopSwitch
+from alignment.trackers import open_trackers
 from generator.checkpoints import content_hash, merge_adapter, read_card, verify_folder
 from generator.errors import CheckpointError
 from generator.families import AnyCore, load_core
@@ -74,21 +82,56 @@ def load_parent(run: RunFolder) -> tuple[AnyCore, str]:
     return core, found
 
 
+@dataclass(frozen=True)
+class Material:
+    """What a trainer is made of, once a run has been read and fits its parent."""
+
+    run: RunFolder
+    model: FlatAudioLM
+    train: tuple[Preference, ...]
+    """The rows to learn from, of outcomes that the run's settings ask for."""
+    held_out: tuple[Preference, ...]
+    """The rows that only measure; all of them prefer one clip."""
+    n_unused: int
+    """Rows of other outcomes."""
+    mean_codes: float
+    """How many codes the clips to learn from have."""
+    parent_hash: str
+    device: str
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The run's settings."""
+        assert isinstance(self.run.config, TrainingConfig)
+        return self.run.config
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the trainer saves."""
+        return self.run.path / CHECKPOINTS_FOLDER
+
+
+BuildTrainer = Callable[[Material], Trainer]
+
+
 def train_run(run: RunFolder, *, stop: StopSwitch, device: str = "cpu") -> dict[str, Any]:
     """Trains a run from where it was left, publishes its result and returns the summary.
 
     May be called again at any time: a run with a result returns its summary at once. Raises
-    StopRequested when `stop` was thrown; what was learned by then is saved.
+    StopRequested when `stop` was thrown, what was learned by then is saved, and OutOfMemory
+    with advice when the device has too little.
     """
-    return METHODS[run.method].run(run, stop=stop, device=device)
+    try:
+        return METHODS[run.method].run(run, stop=stop, device=device)
+    except (MemoryError, RuntimeError, OSError) as exc:
+        if not is_out_of_memory(exc):
+            raise
+        raise OutOfMemory(memory_advice(run.config, device)) from exc
 
 
-def train_dpo(run: RunFolder, *, stop: StopSwitch, device: str = "cpu") -> dict[str, Any]:
-    """Trains a run by direct preference optimisation; see train_run."""
-    assert isinstance(run.config, DpoConfig)
-    if run.result.is_dir():
-        return _published(run)
-    began_at = time.monotonic()
+def prepare_run(run: RunFolder, device: str) -> Material:
+    """Returns what a run is trained from; RunFolderError says what does not fit."""
+    assert isinstance(run.config, TrainingConfig)
     preferences = read_preferences(run)
     core, parent_hash = load_parent(run)
     n_frames = check_lengths(
@@ -97,48 +140,104 @@ def train_dpo(run: RunFolder, *, stop: StopSwitch, device: str = "cpu") -> dict[
         codebook_size=core.codebook_size,
         text_lengths=text_lengths(core),
     )
-    train = [row for row in preferences if row.split is Split.TRAIN]
-    held_out = [row for row in preferences if row.split is Split.HELD_OUT]
-    lengths = Lengths.of(
-        [n for n, row in zip(n_frames, preferences, strict=True) if row.split is Split.TRAIN],
-        core.n_codebooks,
+    wanted = run.config.outcomes
+    train, lengths, held_out = [], [], []
+    for row, length in zip(preferences, n_frames, strict=True):
+        if row.split is Split.TRAIN and row.outcome in wanted:
+            train.append(row)
+            lengths.append(length)
+        elif row.split is Split.HELD_OUT and row.outcome is Outcome.CHOSEN:
+            held_out.append(row)
+    if not train:
+        raise RunFolderError(
+            f"{run.preferences} has {len(preferences)} rows, none to train on whose outcome is "
+            f"one of {sorted(wanted)}"
+        )
+    return Material(
+        run=run,
+        model=FlatAudioLM(core),
+        train=tuple(train),
+        held_out=tuple(held_out),
+        n_unused=len(preferences) - len(train) - len(held_out),
+        mean_codes=core.n_codebooks * sum(lengths) / len(lengths),
+        parent_hash=parent_hash,
+        device=device,
     )
-    stop.raise_if_requested()
 
-    checkpoints = run.path / CHECKPOINTS_FOLDER
-    checkpoints.mkdir(exist_ok=True)
-    model = FlatAudioLM(core)
-    trainer = build_trainer(
-        model, train, run.config, folder=checkpoints, lengths=lengths, device=device
-    )
+
+def train_adapter(
+    run: RunFolder,
+    build: BuildTrainer,
+    *,
+    stop: StopSwitch,
+    device: str,
+    read: ReadFigures = figures,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Trains the adapter of a run with the trainer that `build` makes; see train_run.
+
+    read: the figures among what the trainer logs; extra: what the summary tells besides.
+    """
+    if run.result.is_dir():
+        return published_summary(run)
+    began_at = time.monotonic()
+    ranks = Ranks.of_environment()
+    material = prepare_run(run, device)
+    stop.raise_if_requested()
+    sample_from = _rollouts_of(material) if ranks.is_first else None
+
+    material.checkpoints.mkdir(exist_ok=True)
+    datasets.disable_progress_bars()
+    newest = newest_checkpoint(material.checkpoints)
+    trainer = build(material)
     policy = trainer.model
     assert isinstance(policy, PeftModel)
     judge = None
-    if held_out:
-        collator = PreferenceCollator(model.vocabulary, held_out, core.frame_rate_hz)
-        judge = HeldOut(policy, held_out, collator)
+    if material.held_out:
+        rate_hz = material.model.core.frame_rate_hz
+        collator = PreferenceCollator(material.model.vocabulary, material.held_out, rate_hz)
+        judge = HeldOut(policy, material.held_out, collator)
+    trackers = []
+    if ranks.is_first:
+        trackers = open_trackers(
+            run.path,
+            name=run.name,
+            config={"method": run.method, **run.config.to_mapping()},
+            first_step=step_of(newest) if newest else 0,
+        )
     progress = ProgressWriter(
         run.path / PROGRESS_FILE,
         stop=stop,
-        codes_per_clip=lengths.mean_codes,
         measure=judge.measure if judge else None,
+        read=read,
+        device=device,
+        ranks=ranks,
+        trackers=trackers,
+        sample=_sampler_of(material, policy, sample_from),
+        sample_steps=material.config.sample_steps,
     )
     trainer.add_callback(progress)
     stop.raise_if_requested()
-    newest = newest_checkpoint(checkpoints)
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     if trainer.state.global_step < trainer.state.max_steps:
-        stop.raise_if_requested()
+        raise StopRequested("the run was asked to stop")
+    if not ranks.is_first:
+        ranks.wait()
+        return published_summary(run)
 
     # A run that was killed after its last step comes here without another epoch's end.
     agreement = progress.agreement or (judge.measure() if judge else None)
     summary = {
-        "n_train": len(train),
-        "n_held_out": len(held_out),
+        "n_train": len(material.train),
+        "n_held_out": len(material.held_out),
+        "n_unused": material.n_unused,
         "held_out": _told(agreement) if agreement else None,
-        "training": last_logged(trainer),
+        "training": last_logged(trainer, read),
         "n_steps": trainer.state.max_steps,
+        "n_ranks": ranks.n_ranks,
+        "memory_mb": peak_memory_mb(device),
         "wall_s": round(time.monotonic() - began_at, 1),
+        **(extra or {}),
     }
     publish_adapter(
         policy,
@@ -146,7 +245,7 @@ def train_dpo(run: RunFolder, *, stop: StopSwitch, device: str = "cpu") -> dict[
         partial=run.path / PARTIAL_FOLDER,
         name=run.name,
         parent=read_card(run.chain[-1]),
-        parent_hash=parent_hash,
+        parent_hash=material.parent_hash,
         recipe={
             "method": run.method,
             "config": run.config.to_mapping(),
@@ -154,24 +253,43 @@ def train_dpo(run: RunFolder, *, stop: StopSwitch, device: str = "cpu") -> dict[
         },
         metrics=summary,
     )
-    return _published(run)
+    stored = published_summary(run)
+    ranks.wait()
+    return stored
 
 
-def last_logged(trainer: DPOTrainer) -> dict[str, float]:
-    """Returns loss, accuracy and margin of the last logged step."""
-    lines = [line for line in trainer.state.log_history if "rewards/margins" in line]
-    if not lines:
-        return {}
-    last = lines[-1]
-    names = {"loss": "loss", "rewards/accuracies": "accuracy", "rewards/margins": "margin_sum"}
-    return {name: last[key] for key, name in names.items()}
+def _rollouts_of(material: Material) -> Rollouts | None:
+    """Returns what samples clips during a run; made before the core is adapted."""
+    return Rollouts(material.model.core) if material.config.sample_steps else None
+
+
+def _sampler_of(
+    material: Material, policy: PeftModel, rollouts: Rollouts | None
+) -> SampleWriter | None:
+    if rollouts is None:
+        return None
+    rate_hz = material.model.core.frame_rate_hz
+    rows = (*material.held_out, *material.train)
+    return SampleWriter(
+        material.run.path,
+        rollouts=rollouts,
+        policy=policy,
+        prompts=sampled_prompts(rows, material.config.sample_clips, rate_hz),
+        settings=usual_sampling(material.run.base),
+    )
+
+
+def last_logged(trainer: Trainer, read: ReadFigures = figures) -> dict[str, float]:
+    """Returns the loss and the figures of the last logged step."""
+    lines = [line for line in trainer.state.log_history if "loss" in line]
+    return {"loss": lines[-1]["loss"], **read(lines[-1])} if lines else {}
 
 
 def _told(agreement: Agreement) -> dict[str, float]:
     return {**asdict(agreement), "nll_increase": agreement.nll_increase}
 
 
-def _published(run: RunFolder) -> dict[str, Any]:
+def published_summary(run: RunFolder) -> dict[str, Any]:
     """Returns the summary of a run whose result is complete, and writes it beside."""
     card = read_card(run.result)
     summary = {

@@ -4,11 +4,9 @@ import json
 
 import pytest
 
-from alignment.config import DpoConfig, Precision
-from alignment.dpo import Lengths, loss_arguments
-from alignment.errors import ConfigError, RunFolderError
-
-UNIFORM = Lengths.of([125, 125], n_codebooks=2)
+from alignment.config import DpoConfig, ExpertConfig, KtoConfig, PairLoss, Precision
+from alignment.errors import ConfigError
+from alignment.outcomes import Outcome
 
 
 def test_a_config_survives_json() -> None:
@@ -42,23 +40,39 @@ def test_values_outside_their_bounds_are_refused(stored: dict, sentence: str) ->
         DpoConfig.from_mapping(stored)
 
 
-def test_the_usual_loss_averages_log_ratios_over_codes() -> None:
-    config = DpoConfig(beta_norm=12.0, sft_weight=0.3)
-    assert loss_arguments(config, UNIFORM) == {
-        "loss_type": ["sigmoid_norm", "sft"],
-        "loss_weights": [1.0, 0.3],
-        "beta": 12.0,
-    }
+@pytest.mark.parametrize(
+    ("stored", "sentence"),
+    [
+        ({"loss": "hinge"}, "loss is one of .*'rao_kupper'.*, got 'hinge'"),
+        ({"tie_share": 1.0}, r"tie_share is 0\.01 to 0\.99, got 1\.0"),
+        ({"soft_labels": 1}, "soft_labels is true or false, got 1"),
+        ({"accumulation_steps": 0}, "accumulation_steps is 1 to 1024, got 0"),
+        ({"loss": "robust"}, r"robust needs label_smoothing, .*, got 0\.0"),
+        ({"loss": "ipo", "label_smoothing": 0.1}, r"is for \[.*\], got 0\.1 with ipo"),
+    ],
+)
+def test_losses_are_told_only_what_they_read(stored: dict, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        DpoConfig.from_mapping(stored)
 
 
-def test_label_smoothing_is_robust_dpo_with_the_same_slope_per_code() -> None:
-    config = DpoConfig(beta_norm=10.0, label_smoothing=0.2)
-    arguments = loss_arguments(config, UNIFORM)
-    assert arguments["loss_type"] == ["robust", "sft"]
-    assert arguments["beta"] == pytest.approx(10.0 / 250)
-    assert arguments["label_smoothing"] == 0.2
+@pytest.mark.parametrize("config", [DpoConfig(), KtoConfig(), ExpertConfig()])
+def test_numbers_and_choices_tell_what_they_allow(config: DpoConfig) -> None:
+    kind = type(config)
+    for name, bounds in kind.bounds().items():
+        assert bounds.low <= getattr(config, name) <= bounds.high
+        with pytest.raises(ConfigError, match=f"{name} is .*, got"):
+            kind.from_mapping({name: bounds.high + 1})
+    assert kind.choices()["precision"] == ("auto", "float32", "bfloat16")
+    assert kind.from_mapping(config.to_mapping()) == config
 
 
-def test_label_smoothing_with_clips_of_several_lengths_is_refused() -> None:
-    with pytest.raises(RunFolderError, match="needs clips of one length"):
-        loss_arguments(DpoConfig(label_smoothing=0.2), Lengths.of([125, 250], n_codebooks=2))
+def test_only_tie_aware_losses_ask_for_ties_and_only_kto_for_both_bad_pairs() -> None:
+    asking = {loss for loss in PairLoss if Outcome.TIE in tie_config(loss).outcomes}
+    assert asking == {PairLoss.RAO_KUPPER, PairLoss.DAVIDSON}
+    assert KtoConfig().outcomes == {Outcome.CHOSEN, Outcome.BOTH_BAD}
+
+
+def tie_config(loss: PairLoss) -> DpoConfig:
+    """Returns the settings of a loss with what it needs."""
+    return DpoConfig(loss=loss, label_smoothing=0.1 if loss is PairLoss.ROBUST else 0.0)

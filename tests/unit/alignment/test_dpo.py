@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from peft import PeftModel
 from torch import nn
 
+from alignment.arguments import uses_bfloat16
 from alignment.collation import PreferenceCollator
 from alignment.config import LORA_TARGETS, DpoConfig, Precision
-from alignment.dpo import Lengths, build_trainer, trainer_arguments, uses_bfloat16
+from alignment.dpo import build_trainer, trainer_arguments
 from alignment.face import FlatAudioLM
 from alignment.runs import Preference
 from alignment.scoring import parent_scores, score_preferences
@@ -49,10 +50,10 @@ def test_the_margin_is_exactly_zero_before_the_first_update(tmp_path: Path, prec
     preferences = write_preferences(tmp_path, sample_pairs(core, 12), [True] * 12)
     config = DpoConfig.from_mapping({**STEADY, "precision": precision, "n_epochs": 2})
     trainer = build_trainer(
-        FlatAudioLM(core), preferences, config, folder=tmp_path / "out", lengths=Lengths(50, True)
+        FlatAudioLM(core), preferences, config, folder=tmp_path / "out", mean_codes=50
     )
     trainer.train()
-    margins = [line["rewards/margins"] for line in trainer.state.log_history[:-1]]
+    margins = [line["figure/margin"] for line in trainer.state.log_history[:-1]]
     assert margins[0] == 0.0
     assert all(margin != 0.0 for margin in margins[1:])
     assert len(margins) == 6
@@ -67,7 +68,7 @@ def test_the_first_loss_is_log_2_and_a_tenth_of_the_chosen_clips_nll(tmp_path: P
         preferences,
         DpoConfig.from_mapping({**STEADY, "n_epochs": 1}),
         folder=tmp_path / "out",
-        lengths=Lengths(50, True),
+        mean_codes=50,
     )
     batch = PreferenceCollator(model.vocabulary, preferences, 25).collate(preferences)
     with torch.no_grad():
@@ -91,7 +92,7 @@ def test_clips_of_14_s_and_longer_are_trained_on_to_their_last_code(tmp_path: Pa
         preferences,
         DpoConfig.from_mapping({**STEADY, "n_epochs": 1}),
         folder=tmp_path / "out",
-        lengths=Lengths.of([350, 50, 750, 25], 2),
+        mean_codes=587.5,
     )
     seen: list[int] = []
 
@@ -111,7 +112,7 @@ def test_every_projection_is_adapted_and_nothing_else_is_trained(tmp_path: Path)
         ragged_preferences(tmp_path, (1,)),
         DpoConfig(),
         folder=tmp_path / "out",
-        lengths=Lengths(50, True),
+        mean_codes=50,
     )
     policy = trainer.model
     assert isinstance(policy, PeftModel)
@@ -123,7 +124,7 @@ def test_every_projection_is_adapted_and_nothing_else_is_trained(tmp_path: Path)
 
 def test_no_length_limit_is_left_to_a_default(tmp_path: Path) -> None:
     config = DpoConfig(precision=Precision.FLOAT32)
-    arguments = trainer_arguments(config, tmp_path, Lengths(250, True), "cpu")
+    arguments = trainer_arguments(config, tmp_path, "cpu")
     assert arguments.max_length is None
     assert not arguments.gradient_checkpointing
     assert not arguments.bf16
@@ -153,7 +154,7 @@ def test_heavier_preferences_pull_harder(tmp_path: Path) -> None:
             preferences,
             DpoConfig.from_mapping({**STEADY, "batch_pairs": 2, "n_epochs": 4, "sft_weight": 0.0}),
             folder=tmp_path / "out",
-            lengths=Lengths(50, True),
+            mean_codes=50,
         )
         trainer.train()
         policy = trainer.model
