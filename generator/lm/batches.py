@@ -17,11 +17,11 @@ from generator.lm.timing import SECONDS_PER_BIN
 from generator.melody import NOT_TOLD
 from generator.text.header import EMPTY_HEADER, HEADER_VOCABULARY, encode_header
 
-PLANNED = ("frames_per_beat", "root", "swing")
+SELDOM_OPEN = ("frames_per_beat", "root", "swing")
 """Slots that a plan fills where a prompt leaves them open: told in most batches."""
 ALL_OPEN_SHARE = 0.15
 ALL_TOLD_SHARE = 0.2
-PLANNED_OPEN_SHARE = 0.2
+SELDOM_OPEN_SHARE = 0.2
 MELODY_SHARE = 0.25
 FROM_START_SHARE = 0.8
 START_FRAMES = round(SECONDS_PER_BIN * FRAME_RATE_HZ)
@@ -117,8 +117,8 @@ def drop_slots(header: NDArray[np.int64], rng: np.random.Generator) -> NDArray[n
     rate = 0.0 if kind < ALL_OPEN_SHARE + ALL_TOLD_SHARE else rng.random()
     dropped = rng.random(len(header)) < rate
     for slot, name in enumerate(HEADER_VOCABULARY.names):
-        if name in PLANNED:
-            dropped[slot] = rng.random() < PLANNED_OPEN_SHARE
+        if name in SELDOM_OPEN:
+            dropped[slot] = rng.random() < SELDOM_OPEN_SHARE
     return np.where(dropped, empty, header)
 
 
