@@ -46,11 +46,18 @@ def clip_codes(clips: CodedClips) -> list[NDArray[np.int16]]:
 
 
 def embed_clips(
-    encoder: RepresentationEncoder, codes: Sequence[NDArray[np.int16]]
+    encoder: RepresentationEncoder,
+    codes: Sequence[NDArray[np.int16]],
+    *,
+    every_layer: bool = False,
 ) -> NDArray[np.float32]:
-    """Returns one vector a clip, [clips, D]; codes: [K, T] each, of any lengths."""
+    """Returns one vector a clip, [clips, D]; codes: [K, T] each, of any lengths.
+
+    every_layer: the longer vectors of all L layers, [clips, (L + 1) D].
+    """
     order = sorted(range(len(codes)), key=lambda index: codes[index].shape[1])
-    vectors = np.zeros((len(codes), encoder.config.width), dtype=np.float32)
+    width = encoder.config.width * (encoder.config.n_layers + 1 if every_layer else 1)
+    vectors = np.zeros((len(codes), width), dtype=np.float32)
     for start in range(0, len(order), BATCH_CLIPS):
         chosen = order[start : start + BATCH_CLIPS]
         lengths = [codes[index].shape[1] for index in chosen]
@@ -63,5 +70,6 @@ def embed_clips(
                 )
             batch[row, :, : lengths[row]] = codes[index]
         embedding = encoder.embed(torch.from_numpy(batch), torch.tensor(lengths))
-        vectors[chosen] = embedding.clips.float().cpu().numpy()
+        found = embedding.layers if every_layer else embedding.clips
+        vectors[chosen] = found.float().cpu().numpy()
     return vectors

@@ -35,9 +35,13 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     train.add_argument("--width", type=int, default=EncoderConfig.width)
     train.add_argument("--layers", type=int, default=EncoderConfig.n_layers)
     train.add_argument("--span-frames", type=int, default=PretrainingConfig.span_frames)
+    train.add_argument("--frames", type=int, default=PretrainingConfig.n_frames)
     train.add_argument("--batch-size", type=int, default=PretrainingConfig.batch_size)
     train.add_argument("--save-seconds", type=float, default=PretrainingConfig.save_seconds)
     train.add_argument("--seed", type=int, default=0)
+    train.add_argument(
+        "--compile", action="store_true", help="compile the layers; needs a C compiler"
+    )
     train.add_argument("--name", default="encoder")
     train.add_argument("--licence", default="Apache-2.0")
     train.set_defaults(run=run_pretraining)
@@ -60,8 +64,10 @@ def run_pretraining(arguments: argparse.Namespace) -> None:
         minutes=None if arguments.steps else arguments.minutes,
         max_steps=arguments.steps,
         batch_size=arguments.batch_size,
+        n_frames=arguments.frames,
         span_frames=arguments.span_frames,
         save_seconds=arguments.save_seconds,
+        compiled=arguments.compile,
         seed=arguments.seed,
     )
     clips, _ = load_clips(arguments.tokens, arguments.codebooks)
@@ -97,7 +103,7 @@ def run_probe(arguments: argparse.Namespace) -> None:
     rows = rows[-arguments.clips :]
     split = Split.of(len(rows))
     vectors = {
-        "embedding": embed_clips(encoder, codes),
+        "embedding": embed_clips(encoder, codes, every_layer=True),
         "raw_codes": code_histograms(codes, encoder.config.codebook_size),
     }
     report: dict[str, Any] = {}

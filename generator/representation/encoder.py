@@ -42,12 +42,14 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class Embedding:
-    """What an encoder makes of clips: states of their frames, and one vector a clip."""
+    """What an encoder makes of clips: states of their frames, and vectors of whole clips."""
 
     frames: Tensor
     """[B, T, D], zero where a clip has ended."""
     clips: Tensor
-    """[B, D], the mean over a clip's frames."""
+    """[B, D], the mean over a clip's frames: few numbers, for distances."""
+    layers: Tensor
+    """[B, (L + 1) D], the same before the first of L layers and after each: more to read off."""
 
 
 class EncoderLayer(nn.Module):
@@ -149,10 +151,10 @@ class RepresentationEncoder(nn.Module):
         lengths = torch.full(codes.shape[:1], codes.shape[-1]) if n_frames is None else n_frames
         present = torch.arange(codes.shape[-1])[None] < lengths[:, None]  # [B, T]
         present = present.to(codes.device)
-        states = self.states(codes.long(), present)
-        normalised = torch.stack([F.rms_norm(s, s.shape[-1:]) for s in states]).mean(0)
-        frames = normalised * present[..., None]
-        return Embedding(frames, frames.sum(1) / present.sum(1, keepdim=True))
+        states = torch.stack(self.states(codes.long(), present), dim=2)  # [B, T, L + 1, D]
+        normalised = F.rms_norm(states, states.shape[-1:]) * present[..., None, None]
+        layers = normalised.sum(1) / present.sum(1)[:, None, None]  # [B, L + 1, D]
+        return Embedding(normalised.mean(2), layers.mean(1), layers.flatten(1))
 
     def _check(self, codes: Tensor) -> None:
         expected = self.config.n_codebooks

@@ -166,6 +166,10 @@ def test_frames_and_clips_have_the_shapes_that_are_stated() -> None:
     )
     assert embedding.frames.shape == (3, 7, 16)
     assert embedding.clips.shape == (3, 16)
+    n_layers = tiny_encoder().config.n_layers
+    assert embedding.layers.shape == (3, (n_layers + 1) * 16)
+    by_layer = embedding.layers.unflatten(1, (n_layers + 1, 16))
+    assert torch.allclose(by_layer.mean(1), embedding.clips, atol=1e-6)
     assert not embedding.frames[1, 2:].any()
     assert torch.allclose(embedding.frames[1, :2].mean(0), embedding.clips[1], atol=1e-6)
 
