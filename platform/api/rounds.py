@@ -4,20 +4,31 @@ import re
 from datetime import datetime
 from typing import Annotated
 
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from ninja import Router, Schema, Status
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from api.access import ENGINEERS, READERS, allow, caller
 from api.clips import get_checkpoint
+from api.preflights import RoundRequest, plan_of
+from api.ranges import file_answer
 from api.shapes import Counts, Json, Limit, Offset, Request
 from api.studies import get_study
 from attune.catalog.models import Population
-from attune.rounds.errors import BaseCheckpointError
-from attune.rounds.models import Evaluation, Round, RoundMethod, RoundMetric, RoundState, Verdict
-from attune.rounds.selectors import find_default_base, get_round_detail, latest_metrics
+from attune.rounds.exports import ExportFormat, export_dataset, export_file_name
+from attune.rounds.models import (
+    Evaluation,
+    Round,
+    RoundMethod,
+    RoundMetric,
+    RoundSample,
+    RoundState,
+    Verdict,
+)
+from attune.rounds.run_files import log_tail, sample_file
+from attune.rounds.selectors import get_round_detail, latest_metrics
 from attune.rounds.selectors import rounds as all_rounds
-from attune.rounds.services import cancel_round, create_round
+from attune.rounds.services import cancel_round, create_mix, create_round
 
 router = Router(tags=["rounds"])
 
@@ -25,13 +36,18 @@ router = Router(tags=["rounds"])
 ROUND_ID = re.compile(r"\d{1,18}", re.ASCII)
 
 
-class RoundRequest(Request):
-    """What to align. Without a base, the checkpoint with the most usable preferences."""
+class MixPart(Request):
+    """An adapter and its weight in a mix."""
+
+    checkpoint: str
+    weight: FiniteFloat
+
+
+class MixRequest(Request):
+    """Adapters of one base to interpolate; the study's gate judges the mix."""
 
     study: str
-    base_checkpoint: str | None = None
-    method: str = RoundMethod.DPO.value
-    config: dict[str, float | int] = {}
+    parts: list[MixPart]
     name: Annotated[str, Field(min_length=1, max_length=120)] | None = None
 
 
@@ -41,6 +57,7 @@ class Progress(Schema):
     step: int
     n_steps: int
     eta_s: float | None
+    memory_mb: float | None
 
 
 class RoundAnswer(Schema):
@@ -55,11 +72,19 @@ class RoundAnswer(Schema):
     produced_checkpoint: str | None
     state: RoundState
     config: Json
+    reward_model: str | None
+    judge_model: str | None
     dataset_sha256: str
+    dataset_format: int
+    exclusion_rules: str
+    filters: Json
     counts: Counts
     summary: Json
     outcome: str
     error: str
+    device: str
+    started_because: str
+    created_by: str | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -85,11 +110,28 @@ class EvaluationAnswer(Schema):
     sentence: str
 
 
+class SampleAnswer(Schema):
+    """A clip that the policy made while it was trained, with the address of its sound."""
+
+    id: int
+    step: int
+    number: int
+    prompt: str
+    seed: int | None
+    duration_s: float
+    audio: str
+
+
 class RoundDetailAnswer(RoundAnswer):
-    """A round with its curves and its gate."""
+    """A round with its curves, its samples, its gate and the end of its log."""
 
     metrics: list[MetricAnswer]
+    samples: list[SampleAnswer]
     evaluations: list[EvaluationAnswer]
+    peak_memory_mb: float | None
+    attempts: int
+    attempt_error: str
+    log_tail: str
 
 
 def get_round(id_or_name: str) -> Round:
@@ -107,7 +149,12 @@ def progress_of(metric: RoundMetric | None) -> Progress | None:
     """The progress that the latest metric tells."""
     if metric is None:
         return None
-    return Progress(step=metric.step, n_steps=metric.n_steps, eta_s=metric.values.get("eta_s"))
+    return Progress(
+        step=metric.step,
+        n_steps=metric.n_steps,
+        eta_s=metric.values.get("eta_s"),
+        memory_mb=metric.values.get("memory_mb"),
+    )
 
 
 def _fields(stored: Round, latest: RoundMetric | None) -> Json:
@@ -123,11 +170,19 @@ def _fields(stored: Round, latest: RoundMetric | None) -> Json:
         ),
         "state": stored.state,
         "config": stored.config,
+        "reward_model": stored.reward_model.name if stored.reward_model else None,
+        "judge_model": stored.judge_model.name if stored.judge_model else None,
         "dataset_sha256": stored.dataset_sha256,
+        "dataset_format": stored.dataset_format,
+        "exclusion_rules": stored.exclusion_rules,
+        "filters": stored.filters,
         "counts": stored.counts,
         "summary": stored.summary,
         "outcome": stored.outcome,
         "error": stored.error,
+        "device": stored.device,
+        "started_because": stored.started_because,
+        "created_by": stored.created_by.get_username() if stored.created_by else None,
         "created_at": stored.created_at,
         "started_at": stored.started_at,
         "finished_at": stored.finished_at,
@@ -148,7 +203,24 @@ def _detail_answer(stored: Round) -> RoundDetailAnswer:
             )
             for metric in detail.metrics
         ],
+        samples=[_sample_answer(stored, sample) for sample in detail.samples],
         evaluations=[_evaluation_answer(evaluation) for evaluation in detail.evaluations],
+        peak_memory_mb=detail.peak_memory_mb,
+        attempts=stored.job.attempts if stored.job else 0,
+        attempt_error=stored.job.error if stored.job else "",
+        log_tail=log_tail(stored),
+    )
+
+
+def _sample_answer(stored: Round, sample: RoundSample) -> SampleAnswer:
+    return SampleAnswer(
+        id=sample.pk,
+        step=sample.step,
+        number=sample.number,
+        prompt=sample.prompt,
+        seed=sample.seed,
+        duration_s=sample.duration_s,
+        audio=f"/api/v1/rounds/{stored.pk}/samples/{sample.pk}/audio",
     )
 
 
@@ -168,17 +240,27 @@ def create(request: HttpRequest, body: RoundRequest) -> Status[RoundDetailAnswer
 
     409 says what stands against it; with too few preferences it names how many are missing.
     """
-    study = get_study(body.study)
-    base = (
-        get_checkpoint(body.base_checkpoint) if body.base_checkpoint else find_default_base(study)
-    )
-    if base is None:
-        raise BaseCheckpointError(f"no checkpoint is in rotation for {study.population}")
+    plan = plan_of(body)
     stored = create_round(
-        study=study,
-        base_checkpoint=base,
+        study=plan.study,
+        base_checkpoint=plan.base_checkpoint,
         method=body.method,
-        config=body.config,
+        config=plan.config,
+        name=body.name,
+        filter=plan.filter,
+        reward_model=plan.reward_model,
+        judge_model=plan.judge_model,
+        created_by=caller(request),
+    )
+    return Status(201, _detail_answer(stored))
+
+
+@router.post("rounds/mix", response={201: RoundDetailAnswer}, auth=allow(ENGINEERS))
+def create_mixed(request: HttpRequest, body: MixRequest) -> Status[RoundDetailAnswer]:
+    """Queues a new checkpoint made of adapters of one base, which then passes the gate."""
+    stored = create_mix(
+        study=get_study(body.study),
+        parts=[(get_checkpoint(part.checkpoint), part.weight) for part in body.parts],
         name=body.name,
         created_by=caller(request),
     )
@@ -214,3 +296,39 @@ def read_round(request: HttpRequest, id_or_name: str) -> RoundDetailAnswer:
 def cancel(request: HttpRequest, id_or_name: str) -> RoundDetailAnswer:
     """Stops a round that has not ended; what it saved is kept."""
     return _detail_answer(cancel_round(round=get_round(id_or_name), actor=caller(request)))
+
+
+@router.get("rounds/{id_or_name}/dataset", auth=allow(READERS), response={200: None})
+def read_dataset(
+    request: HttpRequest, id_or_name: str, *, format: ExportFormat = ExportFormat.JSONL
+) -> HttpResponse:
+    """The frozen preferences as a file, the same bytes each time; 409 if they were changed."""
+    stored = get_round(id_or_name)
+    content = export_dataset(stored, format)
+    name = export_file_name(stored, format)
+    return HttpResponse(
+        content,
+        content_type=format.media_type,
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "ETag": f'"{stored.dataset_sha256}-{format.value}"',
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+@router.api_operation(
+    ["GET", "HEAD"],
+    "rounds/{id_or_name}/samples/{sample_id}/audio",
+    auth=allow(READERS),
+    response={200: None},
+)
+def read_sample_audio(request: HttpRequest, id_or_name: str, sample_id: int) -> HttpResponseBase:
+    """The sound of a clip that was made while the round trained, with ranges."""
+    sample = RoundSample.objects.filter(round=get_round(id_or_name), pk=sample_id).first()
+    file = sample_file(sample) if sample is not None else None
+    if file is None:
+        raise Http404(f"round {id_or_name} has no such sample")
+    stat = file.stat()
+    etag = f'"{sample_id}-{stat.st_size}-{stat.st_mtime_ns}"'
+    return file_answer(request, file, content_type="audio/wav", etag=etag)

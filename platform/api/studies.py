@@ -22,10 +22,7 @@ from attune.ratings.choices import PairPurpose
 from attune.ratings.models import Pair, Study
 from attune.ratings.selectors import StudyCounts, study_counts
 from attune.ratings.services import create_study, request_pairs, update_study
-from attune.rounds.errors import BaseCheckpointError
 from attune.rounds.gate import check_gate
-from attune.rounds.preflight import preflight
-from attune.rounds.selectors import find_default_base
 
 router = Router(tags=["studies"])
 
@@ -129,19 +126,6 @@ class PairsAnswer(Schema):
 
     n_pairs: int
     pairs: list[PairAnswer]
-
-
-class PreflightAnswer(Schema):
-    """What a round on this base would use if it started now, and what stands against it."""
-
-    study: str
-    base_checkpoint: str
-    n_usable: int
-    n_needed: int
-    n_missing: int
-    can_start: bool
-    refusals: list[str]
-    counts: Counts
 
 
 def get_study(slug: str) -> Study:
@@ -280,25 +264,3 @@ def _pair_answers(pairs: list[Pair]) -> list[PairAnswer]:
         )
         for pair in stored.filter(pk__in=[pair.pk for pair in pairs]).order_by("pk")
     ]
-
-
-@router.get("studies/{slug}/preflight", response=PreflightAnswer, auth=allow(READERS))
-def read_preflight(
-    request: HttpRequest, slug: str, base_checkpoint: str | None = None
-) -> PreflightAnswer:
-    """The numbers a round would start with; the base with most preferences when none is named."""
-    study = get_study(slug)
-    base = get_checkpoint(base_checkpoint) if base_checkpoint else find_default_base(study)
-    if base is None:
-        raise BaseCheckpointError(f"no checkpoint is in rotation for {study.population}")
-    found = preflight(study, base)
-    return PreflightAnswer(
-        study=study.slug,
-        base_checkpoint=base.name,
-        n_usable=found.n_usable,
-        n_needed=found.n_needed,
-        n_missing=found.n_missing,
-        can_start=found.can_start,
-        refusals=list(found.refusals),
-        counts=dict(found.counts),
-    )

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from django.conf import settings
 from django.db.models import Count, F, Q, QuerySet, Sum
 
 from attune.catalog.models import (
@@ -30,9 +28,6 @@ from attune.rounds.models import Round
 from attune.rounds.selectors import rounds
 from console.charts import Part, stacked_bar
 
-TAIL_BYTES = 16_384
-TAIL_LINES = 16
-LOG_FILE = "training.log"
 ROLE_TONES = {RotationRole.ANCHOR: "soft", RotationRole.CANARY: "b", RotationRole.FULL: "ok"}
 
 
@@ -286,18 +281,3 @@ def recent_failures(*, now: datetime) -> int:
     return Job.objects.filter(
         state=JobState.FAILED, finished_at__gte=now - timedelta(days=1)
     ).count()
-
-
-def log_tail(round: Round) -> str:
-    """The last lines that the round's training wrote; empty before it has written any."""
-    file = Path(settings.ATTUNE_ROUNDS) / str(round.pk) / LOG_FILE
-    try:
-        with file.open("rb") as stream:
-            stream.seek(0, 2)
-            stream.seek(max(0, stream.tell() - TAIL_BYTES))
-            text = stream.read().decode("utf-8", errors="replace")
-    except OSError:
-        return ""
-    # A progress bar writes over its line; what it said last is what counts.
-    lines = [line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")]
-    return "\n".join(lines[-TAIL_LINES:]).strip()

@@ -13,6 +13,11 @@ PR_SET_PDEATHSIG = 1
 ENDING_GRACE_S = 10.0
 SHOWN_LOG_LINES = 20
 SHOWN_LOG_BYTES = 16_384
+OUT_OF_MEMORY_CODE = 76
+MEMORY_ADVICE = (
+    "Less is needed with a smaller batch and as many times more accumulation_steps, with "
+    "gradient_checkpointing, or with shorter clips."
+)
 
 # Looked up before any fork: between fork and exec, loading a library could deadlock.
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -116,7 +121,12 @@ def exit_sentence(code: int) -> str:
     if code == 0:
         return "The training ended without a result."
     if code == -signal.SIGKILL:
-        return "The training was killed by signal 9, most likely because memory ran out."
+        return (
+            f"The training was killed by signal 9, most likely because memory ran out. "
+            f"{MEMORY_ADVICE}"
+        )
+    if code == OUT_OF_MEMORY_CODE:
+        return f"The training ran out of memory. {MEMORY_ADVICE}"
     if code < 0:
         try:
             name = signal.Signals(-code).name

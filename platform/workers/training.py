@@ -16,9 +16,10 @@ from django.conf import settings
 import alignment
 from alignment.runs import PROGRESS_FILE, RESULT_FOLDER, RUN_FILE, SUMMARY_FILE
 from attune.catalog.models import Checkpoint
-from attune.catalog.storage import checkpoint_chain, write_atomically
+from attune.catalog.storage import checkpoint_chain, checkpoint_folder, write_atomically
 from attune.jobs.models import Job
-from attune.rounds.dataset import dataset_bytes, export_preferences
+from attune.rounds.choices import REWARDED_METHODS, RoundMethod
+from attune.rounds.dataset import dataset_bytes, export_preferences, export_prompts
 from attune.rounds.errors import RoundStateError
 from attune.rounds.models import RUNNING_STATES, Round, RoundState
 from attune.rounds.services import (
@@ -29,6 +30,7 @@ from attune.rounds.services import (
 )
 from workers.child import (
     ENDING_GRACE_S,
+    OUT_OF_MEMORY_CODE,
     ChildProcess,
     end_left_over_child,
     exit_sentence,
@@ -37,15 +39,19 @@ from workers.child import (
 )
 from workers.generators import WARM_GENERATORS, WarmGenerators, compute_device
 from workers.lease import Lease, LeaseLost
+from workers.machine import device_name, usable_cores
 from workers.outcomes import AttemptFailed, WorkFailed
 from workers.progress import ProgressTail, drop_half_written_line
+from workers.samples import SampleDecoder
 
 POLL_INTERVAL_S = 0.5
 STOPPED_CODE = os.EX_TEMPFAIL
 LOG_FILE = "training.log"
 PID_FILE = "child.pid"
 PREFERENCES_FILE = "preferences.jsonl"
+PROMPTS_FILE = "prompts.jsonl"
 MOST_THREADS = 4
+NO_METRICS = {"step", "n_steps", "samples"}
 
 logger = structlog.get_logger(__name__)
 
@@ -53,7 +59,7 @@ logger = structlog.get_logger(__name__)
 def run_round(
     job: Job, lease: Lease, warm: WarmGenerators = WARM_GENERATORS
 ) -> Callable[[], object] | None:
-    """Trains the round's checkpoint and publishes it; returns what queues its gate.
+    """Trains the round's checkpoint and publishes it; returns what queues its gate, if it has one.
 
     Safe to run again: the run folder keeps what the trainer saved, so another attempt goes
     on from there; metrics are stored by step; a round publishes one checkpoint.
@@ -62,7 +68,7 @@ def run_round(
     if round.state not in RUNNING_STATES:
         return None
     if round.state == RoundState.FROZEN:
-        start_training(round=round)
+        start_training(round=round, device=device_name())
     if round.produced_checkpoint_id is None:
         folder = write_run_folder(round)
         warm.drop()  # the device's memory belongs to the training now
@@ -70,6 +76,8 @@ def run_round(
             _train(round, folder, lease)
         lease.renew(at_once=True)
         _publish(round, folder, lease)
+    if round.state != RoundState.EVALUATING:
+        return None  # a reward model makes no clips that a gate could measure
     return partial(queue_gate, round=round, priority=job.priority)
 
 
@@ -103,13 +111,33 @@ def write_run_folder(round: Round) -> Path:
         "parent_hash": round.base_checkpoint.content_hash,
         "preferences": PREFERENCES_FILE,
         "codes_root": str(settings.ATTUNE_MEDIA),
-        "config": round.config,
+        "config": trainer_config(round),
         "dataset_sha256": round.dataset_sha256,
     }
+    if round.method in REWARDED_METHODS:
+        assert round.reward_model is not None
+        assert round.judge_model is not None
+        run["reward_model"] = str(checkpoint_folder(round.reward_model))
+        run["judge_model"] = str(checkpoint_folder(round.judge_model))
+        run["prompts"] = PROMPTS_FILE
+        write_atomically(folder / PROMPTS_FILE, dataset_bytes(export_prompts(round)))
     write_atomically(folder / PREFERENCES_FILE, dataset_bytes(export_preferences(round)))
     write_atomically(folder / RUN_FILE, json.dumps(run, indent=1, sort_keys=True).encode())
     drop_half_written_line(folder / PROGRESS_FILE)
     return folder
+
+
+def trainer_config(round: Round) -> dict[str, object]:
+    """Returns the settings as the trainer reads them: the adapters of a mix by their folders."""
+    if round.method != RoundMethod.MIX:
+        return dict(round.config)
+    parts = [
+        (Checkpoint.objects.get(name=p["checkpoint"]), p["weight"]) for p in round.config["parts"]
+    ]
+    return {
+        "adapters": [str(checkpoint_folder(part)) for part, _ in parts],
+        "weights": [weight for _, weight in parts],
+    }
 
 
 def training_command(round: Round, folder: Path) -> list[str]:
@@ -130,13 +158,6 @@ def training_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
 
 
-def usable_cores() -> int:
-    """Returns how many cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _train(round: Round, folder: Path, lease: Lease) -> None:
     """Runs the trainer to its end; raises when it ends otherwise or the lease says stop."""
     if end_left_over_child(folder / PID_FILE, named=str(folder)):
@@ -150,8 +171,11 @@ def _train(round: Round, folder: Path, lease: Lease) -> None:
     )
     logger.info("training_started", round=round.pk, pid=child.pid, attempt=lease.job.attempts)
     grace_s = ENDING_GRACE_S
+    base_folder, _ = checkpoint_chain(round.base_checkpoint)
+    tail = ProgressTail(folder / PROGRESS_FILE)
     try:
-        code = _watch(round, child, ProgressTail(folder / PROGRESS_FILE), lease)
+        with SampleDecoder(round, folder, base_folder) as samples:
+            code = _watch(round, child, tail, samples, lease)
     except LeaseLost:
         grace_s = 0.0  # another attempt may use the folder: nothing more may be saved here
         raise
@@ -162,35 +186,42 @@ def _train(round: Round, folder: Path, lease: Lease) -> None:
         logger.info("training_done", round=round.pk)
         return
     said = f"{exit_sentence(code)}\n{last_lines(folder / LOG_FILE)}".strip()
-    if code < 0 or code == STOPPED_CODE:
+    if code < 0 or code in (STOPPED_CODE, OUT_OF_MEMORY_CODE):
         raise AttemptFailed(said)  # what was saved is there for the next attempt
     raise WorkFailed(said)
 
 
-def _watch(round: Round, child: ChildProcess, tail: ProgressTail, lease: Lease) -> int:
-    """Returns the child's exit code; meanwhile renews the lease and records metrics."""
+def _watch(
+    round: Round, child: ChildProcess, tail: ProgressTail, samples: SampleDecoder, lease: Lease
+) -> int:
+    """Returns the child's exit code; meanwhile renews the lease, records metrics and samples."""
     progress: dict[str, object] = {"share": 0.0}
     while (code := child.poll()) is None:
         lease.renew(progress, at_once=True)
-        progress = record_new_metrics(round, tail) or progress
+        progress = record_new_metrics(round, tail, samples) or progress
+        samples.record_ready()
         time.sleep(POLL_INTERVAL_S)
-    record_new_metrics(round, tail)
+    record_new_metrics(round, tail, samples)
+    samples.record_ready(wait=True)
     return code
 
 
-def record_new_metrics(round: Round, tail: ProgressTail) -> dict[str, object]:
+def record_new_metrics(
+    round: Round, tail: ProgressTail, samples: SampleDecoder
+) -> dict[str, object]:
     """Stores what the trainer logged since the last call; returns the newest as progress."""
     progress: dict[str, object] = {}
     for values in tail.read_new():
         step, n_steps = int(values["step"]), int(values.get("n_steps", 0))
-        logged = {name: figure for name, figure in values.items() if name != "n_steps"}
-        del logged["step"]
+        logged = {name: figure for name, figure in values.items() if name not in NO_METRICS}
+        samples.take(step, values.get("samples") or ())
         record_round_metric(round=round, step=step, n_steps=n_steps, values=logged)
         progress = {
             "share": round_share(step, n_steps),
             "step": step,
             "n_steps": n_steps,
             "eta_s": values.get("eta_s"),
+            "memory_mb": values.get("memory_mb"),
         }
     return progress
 

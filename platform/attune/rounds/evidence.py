@@ -251,14 +251,22 @@ def find_duplicates(
     )
 
 
-def decided_pairs_by_base(study: Study) -> dict[int, int]:
-    """Checkpoint -> its training pairs with a decided rating; no fewer than it can learn from."""
+def decided_pairs_by_base(
+    study: Study, *, outcomes: frozenset[Outcome] = PREFERRED
+) -> dict[int, int]:
+    """Checkpoint -> its training pairs with a rating that could give such an outcome.
+
+    There are no more preferences than these.
+    """
+    choices = [Choice.A, Choice.B]
+    choices += [Choice.TIE] if Outcome.TIE in outcomes else []
+    choices += [Choice.BOTH_BAD] if Outcome.BOTH_BAD in outcomes else []
     found = (
         Rating.objects.filter(
             pair__study=study,
             pair__purpose=PairPurpose.TRAINING,
             pair__first_checkpoint=F("pair__second_checkpoint"),
-            choice__in=[Choice.A, Choice.B],
+            choice__in=choices,
         )
         .values_list("pair__first_checkpoint")
         .annotate(n=Count("pair", distinct=True))

@@ -400,7 +400,7 @@ def _former_rounds(plan: Plan) -> list[FormerRound]:
                 clip_duration_s=round.study.clip_duration_s,
             ),
             wall_s=float(round.summary["wall_s"]),
-            peak_memory_mb=peaks.get(round.pk),
+            peak_memory_mb=round.summary.get("memory_mb") or peaks.get(round.pk),
         )
         for round in same
     ]

@@ -57,7 +57,10 @@ class RoundDetail:
 
 def rounds(*, study: Study | None = None, population: Population | None = None) -> QuerySet[Round]:
     """The rounds, newest first."""
-    found = Round.objects.select_related("study", "base_checkpoint", "produced_checkpoint", "job")
+    found = Round.objects.select_related(
+        *("study", "base_checkpoint", "produced_checkpoint", "job", "created_by"),
+        *("reward_model", "judge_model"),
+    )
     if study is not None:
         found = found.filter(study=study)
     if population is not None:

@@ -11,6 +11,7 @@ from attune.rounds.errors import RoundError
 from attune.rounds.gate import CHECKS
 from attune.rounds.models import RUNNING_STATES, Round, RoundMetric
 from attune.rounds.preflight import preflight
+from attune.rounds.run_files import log_tail
 from attune.rounds.selectors import (
     RoundDetail,
     find_default_base,
@@ -23,7 +24,6 @@ from console.access import action, page
 from console.charts import LineChart, Series, line_chart
 from console.forms import RoundForm
 from console.pages import chosen_population, csv_answer, show, wants_csv
-from console.selectors import log_tail
 
 SHOWN_ROUNDS = 100
 LIST_HEADER = (

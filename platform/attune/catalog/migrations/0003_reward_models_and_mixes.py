@@ -5,82 +5,122 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('catalog', '0002_melody'),
+        ("catalog", "0002_melody"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='CheckpointMix',
+            name="CheckpointMix",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('weight', models.FloatField()),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("weight", models.FloatField()),
             ],
             options={
-                'verbose_name_plural': 'checkpoint mixes',
+                "verbose_name_plural": "checkpoint mixes",
             },
         ),
         migrations.CreateModel(
-            name='ClipScore',
+            name="ClipScore",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('mean', models.FloatField()),
-                ('std', models.FloatField()),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("mean", models.FloatField()),
+                ("std", models.FloatField()),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.RemoveConstraint(
-            model_name='checkpoint',
-            name='checkpoint_kind_is_known',
+            model_name="checkpoint",
+            name="checkpoint_kind_is_known",
         ),
         migrations.AlterField(
-            model_name='checkpoint',
-            name='kind',
-            field=models.CharField(choices=[('full', 'full'), ('adapter', 'adapter'), ('reward', 'reward model')], max_length=16),
+            model_name="checkpoint",
+            name="kind",
+            field=models.CharField(
+                choices=[("full", "full"), ("adapter", "adapter"), ("reward", "reward model")],
+                max_length=16,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='checkpoint',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['full', 'adapter', 'reward'])), name='checkpoint_kind_is_known'),
+            model_name="checkpoint",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind__in", ["full", "adapter", "reward"])),
+                name="checkpoint_kind_is_known",
+            ),
         ),
         migrations.AddField(
-            model_name='checkpointmix',
-            name='checkpoint',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='mix_parts', to='catalog.checkpoint'),
+            model_name="checkpointmix",
+            name="checkpoint",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="mix_parts",
+                to="catalog.checkpoint",
+            ),
         ),
         migrations.AddField(
-            model_name='checkpointmix',
-            name='part',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='mixed_into', to='catalog.checkpoint'),
+            model_name="checkpointmix",
+            name="part",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="mixed_into",
+                to="catalog.checkpoint",
+            ),
         ),
         migrations.AddField(
-            model_name='clipscore',
-            name='checkpoint',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='clip_scores', to='catalog.checkpoint'),
+            model_name="clipscore",
+            name="checkpoint",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="clip_scores",
+                to="catalog.checkpoint",
+            ),
         ),
         migrations.AddField(
-            model_name='clipscore',
-            name='clip',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='scores', to='catalog.clip'),
+            model_name="clipscore",
+            name="clip",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="scores",
+                to="catalog.clip",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='checkpointmix',
-            constraint=models.UniqueConstraint(fields=('checkpoint', 'part'), name='one_weight_per_mixed_checkpoint_and_part'),
+            model_name="checkpointmix",
+            constraint=models.UniqueConstraint(
+                fields=("checkpoint", "part"), name="one_weight_per_mixed_checkpoint_and_part"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='checkpointmix',
-            constraint=models.CheckConstraint(condition=models.Q(('checkpoint', models.F('part')), _negated=True), name='no_checkpoint_is_mixed_into_itself'),
+            model_name="checkpointmix",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("checkpoint", models.F("part")), _negated=True),
+                name="no_checkpoint_is_mixed_into_itself",
+            ),
         ),
         migrations.AddIndex(
-            model_name='clipscore',
-            index=models.Index(fields=['checkpoint', '-mean'], name='clips_by_score'),
+            model_name="clipscore",
+            index=models.Index(fields=["checkpoint", "-mean"], name="clips_by_score"),
         ),
         migrations.AddConstraint(
-            model_name='clipscore',
-            constraint=models.UniqueConstraint(fields=('clip', 'checkpoint'), name='one_score_per_clip_and_reward_model'),
+            model_name="clipscore",
+            constraint=models.UniqueConstraint(
+                fields=("clip", "checkpoint"), name="one_score_per_clip_and_reward_model"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='clipscore',
-            constraint=models.CheckConstraint(condition=models.Q(('std__gte', 0)), name='spread_of_a_score_is_not_negative'),
+            model_name="clipscore",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("std__gte", 0)), name="spread_of_a_score_is_not_negative"
+            ),
         ),
     ]
