@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from alignment.config import Precision, TrainingConfig
-from alignment.errors import ConfigError
 from alignment.settings import member_of, number, whole
 
 
@@ -14,7 +13,8 @@ class RlConfig(TrainingConfig):
     """What GRPO and RLOO have in common; the defaults suit the starter checkpoint."""
 
     n_steps: int = whole(60, 1, 10**5)
-    prompts_per_step: int = whole(8, 1, 1024)
+    batch_prompts: int = whole(8, 1, 1024)
+    """Prompts whose clips are scored at once; a step takes accumulation_steps times as many."""
     group_size: int = whole(8, 2, 256)
     """Clips of each prompt in a step: a clip is judged against the others of its group."""
     reward_penalty: float = number(0.5, 0.0, 10.0)
@@ -30,22 +30,11 @@ class RlConfig(TrainingConfig):
     precision: Precision = field(default=Precision.FLOAT32, metadata=member_of(Precision))
     """The sampler computes in float32; a trainer in bfloat16 scores the same clips a little
     differently."""
-    sample_steps: int = whole(10, 0, 10**6)
-    """Held-out clips to listen to are stored at measurements, unless this is 0."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.clips_per_step % self.accumulation_steps:
-            raise ConfigError(
-                f"accumulation_steps divides the {self.clips_per_step} clips of a step "
-                f"({self.prompts_per_step} prompts x {self.group_size}), "
-                f"got {self.accumulation_steps}"
-            )
 
     @property
-    def clips_per_step(self) -> int:
-        """The number of clips a step learns from."""
-        return self.prompts_per_step * self.group_size
+    def step_prompts(self) -> int:
+        """The number of prompts a step learns from, in each process."""
+        return self.batch_prompts * self.accumulation_steps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ class Rollouts:
 
     def follow(self, policy: PeftModel) -> None:
         """Takes over the policy's weights: the parent's, plus what its adapter adds."""
-        base = policy.get_base_model().core
+        base: Any = policy.get_base_model().core
         device = next(base.parameters()).device
         if self.device != device:
             self.core.to(device)
@@ -86,7 +87,7 @@ class Rollouts:
                 continue
             if path not in own:
                 raise AlignmentError(f"{path} is adapted, which is no linear map of the core")
-            added = layer.get_delta_weight(ADAPTER).detach()
+            added: Tensor = layer.get_delta_weight(ADAPTER).detach()  # type: ignore[attr-defined]
             own[path].weight.data = self._parent[path] + added.to(self._parent[path])
         self._preparation = Preparation(self.core)
 
@@ -167,7 +168,7 @@ class Rollouts:
         return ids
 
     def completion_log_probs(self, rollout: Rollout) -> list[float]:
-        """Returns what the sampler thought of each id of a completion; holes and EOS are certain."""
+        """Returns the sampler's log-probabilities of a completion; holes and EOS are certain."""
         values: list[float] = [*rollout.log_probs.flatten().tolist(), 0.0]
         return values
 

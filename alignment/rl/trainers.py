@@ -7,7 +7,7 @@ completions are replaced; rewards, advantages and losses are TRL's own in both.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -19,8 +19,8 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.rloo_config import RLOOConfig
 from trl.trainer.rloo_trainer import RLOOTrainer
 
+from alignment.arguments import lora_config, shared_arguments
 from alignment.collation import structural_tokenizer
-from alignment.dpo import KEPT_CHECKPOINTS, lora_config, uses_bfloat16
 from alignment.face import FlatAudioLM
 from alignment.rl.config import GrpoConfig, RlooConfig
 from alignment.rl.prompts import PromptRow, prompt_order
@@ -28,6 +28,20 @@ from alignment.rl.rewards import Reward, score_clips
 from alignment.rl.rollouts import ON_POLICY, Rollout, Rollouts, rollout_seed
 
 RlTrainer = GRPOTrainer | RLOOTrainer
+
+LOGGED = {
+    "reward": "reward_mean",
+    "reward_std": "reward_std",
+    "kl": "kl",
+    "entropy": "entropy",
+    "frac_reward_zero_std": "equal_groups",
+}
+"""What both trainers call their figures, and how a progress line does."""
+
+
+def rl_figures(logs: Mapping[str, float]) -> dict[str, float]:
+    """Returns the figures among what a trainer logged; kl and entropy are means per code."""
+    return {told: logs[name] for name, told in LOGGED.items() if name in logs}
 
 
 class PolicyRollouts:
@@ -92,17 +106,18 @@ class SampledRlooTrainer(RLOOTrainer):
         return [self._policy_rollouts.rollouts.completion_ids(clip) for clip in drawn]
 
 
-def prompt_dataset(n_prompts: int, config: GrpoConfig | RlooConfig) -> Dataset:
+def prompt_dataset(n_prompts: int, config: GrpoConfig | RlooConfig, n_ranks: int) -> Dataset:
     """Returns the prompts of a whole run, by number, in the order in which it takes them.
 
     One pass without repetition: a trainer that resumes by skipping rows then goes on with the
     prompts that the killed one would have taken.
     """
-    order = prompt_order(n_prompts, config.n_steps * config.prompts_per_step, config.seed)
+    n_turns = config.n_steps * config.step_prompts * n_ranks
+    order = prompt_order(n_prompts, n_turns, config.seed)
     return Dataset.from_dict({"prompt": [str(number) for number in order]})
 
 
-def shared_arguments(
+def rollout_arguments(
     config: GrpoConfig | RlooConfig, folder: Path, *, longest_completion: int, device: str
 ) -> dict[str, Any]:
     """Returns the arguments that both trainers have; nothing is cut and nothing is dropped.
@@ -110,11 +125,10 @@ def shared_arguments(
     longest_completion: in ids; the stock limit of 512 is shorter than some clips.
     """
     return {
-        "output_dir": str(folder),
+        **shared_arguments(config, folder, device),
         "max_completion_length": longest_completion,
         "num_generations": config.group_size,
-        "per_device_train_batch_size": config.clips_per_step // config.accumulation_steps,
-        "gradient_accumulation_steps": config.accumulation_steps,
+        "per_device_train_batch_size": config.batch_prompts * config.group_size,
         "num_iterations": 1,
         "beta": config.beta,
         "temperature": ON_POLICY.temperature,
@@ -123,26 +137,8 @@ def shared_arguments(
         "disable_dropout": True,
         "mask_truncated_completions": False,
         "shuffle_dataset": False,
-        "remove_unused_columns": False,
-        "gradient_checkpointing": config.gradient_checkpointing,
-        "bf16": uses_bfloat16(config.precision, device),
-        "use_cpu": device == "cpu",
         "max_steps": config.n_steps,
-        "learning_rate": config.learning_rate,
         "lr_scheduler_type": "constant_with_warmup",
-        "warmup_steps": config.warmup_share,
-        "weight_decay": 0.0,
-        "max_grad_norm": 1.0,
-        "seed": config.seed,
-        "data_seed": config.seed,
-        "logging_steps": config.logging_steps,
-        "logging_nan_inf_filter": False,
-        "save_strategy": "steps",
-        "save_steps": config.save_steps,
-        "save_total_limit": KEPT_CHECKPOINTS,
-        "report_to": [],
-        "disable_tqdm": True,
-        "dataloader_pin_memory": device != "cpu",
     }
 
 
@@ -155,12 +151,13 @@ def build_trainer(
     *,
     folder: Path,
     device: str = "cpu",
+    n_ranks: int = 1,
 ) -> RlTrainer:
     """Returns a stock trainer of a new adapter on a model, for prompts in a fixed order."""
     datasets.disable_progress_bars()
     frames = max(row.n_frames(model.core.frame_rate_hz) for row in rows)
     pattern = model.vocabulary.pattern
-    shared = shared_arguments(
+    shared = rollout_arguments(
         config,
         folder,
         longest_completion=pattern.n_steps(frames) * pattern.n_codebooks + 1,
@@ -170,7 +167,7 @@ def build_trainer(
     arguments: dict[str, Any] = {
         "model": model,
         "reward_funcs": [source.reward],
-        "train_dataset": prompt_dataset(len(rows), config),
+        "train_dataset": prompt_dataset(len(rows), config, n_ranks),
         "processing_class": structural_tokenizer(model.vocabulary),
         "peft_config": lora_config(config),
     }
