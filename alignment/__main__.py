@@ -99,7 +99,7 @@ def main(arguments: list[str]) -> int:
             raise
         print(f"error: {exc}", file=sys.stderr)
         return OUT_OF_MEMORY
-    if os.environ.get("RANK", "0") == "0":
+    if summary is not None and os.environ.get("RANK", "0") == "0":
         print(json.dumps(summary, indent=1))
     return DONE
 
@@ -114,8 +114,11 @@ class RanksFailed(Exception):
         self.code = told[0] if told else 1
 
 
-def _train(options: argparse.Namespace, stop: StopSwitch) -> dict[str, Any]:
-    """Returns the summary of the run; libraries that take seconds to load come last."""
+def _train(options: argparse.Namespace, stop: StopSwitch) -> dict[str, Any] | None:
+    """Returns the summary of the run, None where ranks were started that tell it themselves.
+
+    Libraries that take seconds to load come last.
+    """
     from alignment.errors import RunFolderError
     from alignment.runs import read_run
 
@@ -126,7 +129,6 @@ def _train(options: argparse.Namespace, stop: StopSwitch) -> dict[str, Any]:
     import torch
 
     from alignment import launch
-    from alignment.training import published_summary
 
     stop.raise_if_requested()
     if launch.is_rank():
@@ -137,7 +139,7 @@ def _train(options: argparse.Namespace, stop: StopSwitch) -> dict[str, Any]:
         )
         if codes := launch.launch_ranks(command, n_ranks):
             raise RanksFailed(codes)
-        return published_summary(run)
+        return None  # the first rank told it
 
     from transformers.utils.logging import set_verbosity_error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,8 @@ def write_run(
     config: Mapping[str, Any],
     adapters: Sequence[Path] = (),
     name: str = "tiny-aligned",
+    method: str = "dpo",
+    **more: str,
 ) -> Path:
     """Writes a run folder as a worker would; returns it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,6 +129,9 @@ def write_run(
             "rejected_sha256": sha256(row.rejected.read_bytes()).hexdigest(),
             "weight": row.weight,
             "split": row.split.value,
+            "outcome": row.outcome.value,
+            "counts": asdict(row.counts),
+            "raters": list(row.raters),
         }
         for row in preferences
     ]
@@ -137,8 +142,9 @@ def write_run(
         "adapters": [str(adapter) for adapter in adapters],
         "preferences": "preferences.jsonl",
         "codes_root": str(codes_root),
-        "method": "dpo",
+        "method": method,
         "config": dict(config),
+        **more,
         "name": name,
         "parent": "tiny-0",
         "parent_hash": content_hash([base, *adapters][-1]),

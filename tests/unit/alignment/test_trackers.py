@@ -1,0 +1,62 @@
+"""Trackers beside TensorBoard: only where they are installed and set up."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from alignment.trackers import open_trackers
+
+FAKE_MLFLOW = """
+import json
+from pathlib import Path
+calls = []
+def start_run(run_name): calls.append(["start", run_name])
+def log_params(params): calls.append(["params", params])
+def log_metrics(metrics, step): calls.append(["metrics", metrics, step])
+def end_run(): Path({place!r}).write_text(json.dumps(calls))
+"""
+
+
+def kinds(folder: Path, environment: dict[str, str]) -> list[str]:
+    """Returns the names of the trackers that are opened."""
+    opened = open_trackers(
+        folder, name="round-1", config={"seed": 0}, first_step=0, environment=environment
+    )
+    for tracker in opened:
+        tracker.close()
+    return [type(tracker).__name__ for tracker in opened]
+
+
+def test_tensorboard_needs_no_setting_up(tmp_path: Path) -> None:
+    assert kinds(tmp_path, {}) == ["TensorBoard"]
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_server_that_is_named_is_not_asked_without_its_package(tmp_path: Path) -> None:
+    asked = {"MLFLOW_TRACKING_URI": "http://localhost:1", "WANDB_MODE": "offline"}
+    assert kinds(tmp_path, asked) == ["TensorBoard"]
+
+
+def test_mlflow_gets_every_figure_by_its_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "calls.json"
+    (tmp_path / "mlflow.py").write_text(FAKE_MLFLOW.format(place=str(place)))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert kinds(tmp_path, {}) == ["TensorBoard"]  # installed, but not set up
+    opened = open_trackers(
+        tmp_path,
+        name="round-1",
+        config={"seed": 3},
+        first_step=0,
+        environment={"MLFLOW_TRACKING_URI": "http://localhost:1"},
+    )
+    for tracker in opened:
+        tracker.log(5, {"loss": 0.25})
+        tracker.close()
+    assert json.loads(place.read_text()) == [
+        ["start", "round-1"],
+        ["params", {"seed": 3}],
+        ["metrics", {"loss": 0.25}, 5],
+    ]
