@@ -36,7 +36,13 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 CORE_FILES = (CORE_CONFIG_FILE, CORE_WEIGHTS_FILE)
 FULL_FILES = (*CODEC_FILES, *CORE_FILES, *PLANNER_FILES)
 ENCODER_FILES = ("encoder.json", "encoder.safetensors")
-PART_FILES = {"adapter": ADAPTER_FILES, "core": CORE_FILES, "encoder": ENCODER_FILES}
+REWARD_FILES = ("reward.json", "reward.safetensors", *ENCODER_FILES)
+PART_FILES = {
+    "adapter": ADAPTER_FILES,
+    "core": CORE_FILES,
+    "encoder": ENCODER_FILES,
+    "reward": REWARD_FILES,
+}
 KINDS = ("full", *PART_FILES)
 CHANNELS = (1, 2)
 SHOWN_KEYS = 3

@@ -12,9 +12,9 @@ NORMAL_QUANTILE = 1.96
 
 @dataclass(frozen=True)
 class Share:
-    """`right` of `n`, with Wilson's 95% interval (Wilson 1927)."""
+    """`right` of `n`, with Wilson's 95% interval (Wilson 1927). An undecided case counts half."""
 
-    right: int
+    right: float
     n: int
 
     def __post_init__(self) -> None:
