@@ -9,15 +9,16 @@ import torch
 import torch.nn.functional as F
 from peft import PeftModel
 from torch import nn
+from trl.trainer.dpo_trainer import DPOTrainer
 
 from alignment.arguments import uses_bfloat16
 from alignment.collation import PreferenceCollator
 from alignment.config import LORA_TARGETS, DpoConfig, Precision
-from alignment.dpo import build_trainer, trainer_arguments
+from alignment.dpo import PairTrainer, build_trainer, trainer_arguments
 from alignment.face import FlatAudioLM
 from alignment.runs import Preference
 from alignment.scoring import parent_scores, score_preferences
-from tests.tiny import tiny_core
+from tests.tiny import randomise, tiny_core
 from tests.unit.alignment.planted import random_headers, sample_pairs, write_preferences
 
 STEADY = {
@@ -166,3 +167,77 @@ def test_heavier_preferences_pull_harder(tmp_path: Path) -> None:
 
     plain, weighted = margins_after(light), margins_after(heavy)
     assert weighted[1] / weighted[0] > 1.2 * plain[1] / plain[0]
+
+
+def adapted_trainer(folder: Path, preferences: list[Preference], **changed: Any) -> PairTrainer:
+    """Returns a trainer whose policy differs from its parent."""
+    trainer = build_trainer(
+        FlatAudioLM(tiny_core()),
+        preferences,
+        DpoConfig.from_mapping({**STEADY, **changed}),
+        folder=folder,
+        mean_codes=50,
+    )
+    assert trainer.model is not None
+    randomise(trainer.model)  # the second matrices of adapters start at zero
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("loss", "stock", "scale"),
+    [
+        ("sigmoid_norm", {"loss_type": ["sigmoid_norm", "sft"], "beta": 5.0}, 1.0),
+        ("sigmoid", {"loss_type": ["sigmoid", "sft"], "beta": 5.0 / 50}, 1.0),
+        ("apo_zero", {"loss_type": ["apo_zero", "sft"], "beta": 5.0 / 50}, 1.0),
+        (
+            "robust",
+            {"loss_type": ["robust", "sft"], "beta": 5.0 / 50, "label_smoothing": 0.2},
+            1.0,
+        ),
+        # Ours is in units of beta squared; see losses.squared.
+        ("ipo", {"loss_type": ["ipo", "sft"], "beta": 5.0}, 25.0),
+    ],
+)
+def test_pairs_with_one_rating_and_clips_of_one_length_cost_what_trl_says(
+    tmp_path: Path, loss: str, stock: dict[str, Any], scale: float
+) -> None:
+    preferences = write_preferences(tmp_path, sample_pairs(tiny_core(), 4), [True] * 4)
+    smoothing = stock.get("label_smoothing", 0.0)
+    ours = adapted_trainer(tmp_path / "out", preferences, loss=loss, label_smoothing=smoothing)
+    batch = ours.data_collator([{"row": place} for place in range(4)])
+    found = ours.compute_loss(ours.model, batch)
+
+    ours.loss_types, ours.loss_weights = stock["loss_type"], [scale, 0.1]
+    ours.beta, ours.label_smoothing = stock["beta"], smoothing
+    batch.pop("targets")
+    expected = DPOTrainer.compute_loss(ours_as_stock(ours), ours.model, batch)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert abs(found.item() - np.log(2)) > 0.05
+
+
+def ours_as_stock(trainer: PairTrainer) -> DPOTrainer:
+    """Returns the trainer without its own loss."""
+    trainer.__class__ = DPOTrainer
+    return trainer
+
+
+def test_checkpointed_layers_give_the_same_gradients(tmp_path: Path) -> None:
+    preferences = write_preferences(tmp_path, sample_pairs(tiny_core(), 4), [True] * 4)
+    gradients = []
+    for checkpointing in (False, True):
+        trainer = adapted_trainer(
+            tmp_path / "out", preferences, gradient_checkpointing=checkpointing
+        )
+        policy = trainer.model
+        assert isinstance(policy, PeftModel)
+        policy.train()
+        seen: list[bool] = []
+        layer = policy.get_base_model().core.layers[0]
+        layer.register_forward_pre_hook(lambda *_, seen=seen: seen.append(torch.is_grad_enabled()))
+        trainer.train()
+        # A checkpointed layer is computed once more on the way back.
+        n_passes = sum(seen)
+        gradients.append((n_passes, trainer.state.log_history[0]["grad_norm"]))
+    (kept, first), (computed_again, second) = gradients
+    assert computed_again == 2 * kept
+    assert second == pytest.approx(first, rel=1e-5)

@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from alignment.runs import read_run
+from alignment.outcomes import Counts, Outcome
+from alignment.runs import Preference, read_run
 from alignment.stopping import StopSwitch
 from alignment.training import train_run
 from generator.checkpoints import verify_folder
@@ -21,7 +24,12 @@ from tests.unit.alignment.planted import sample_pairs, write_preferences, write_
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[3]
-CONFIG = {"learning_rate": 3e-3, "n_epochs": 4, "batch_pairs": 4, "save_steps": 3}
+CONFIG = {"learning_rate": 3e-3, "n_epochs": 4, "save_steps": 3}
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sigmoid_norm": ("dpo", {"batch_pairs": 4}),
+    "rao_kupper": ("dpo", {"batch_pairs": 2, "accumulation_steps": 2, "loss": "rao_kupper"}),
+    "kto": ("kto", {"batch_clips": 8}),
+}
 N_STEPS = 24
 PATIENCE_S = 240.0
 
@@ -29,12 +37,18 @@ PATIENCE_S = 240.0
 def start(folder: Path) -> subprocess.Popen[str]:
     """Starts the command on a run folder."""
     return subprocess.Popen(
-        [sys.executable, "-m", "alignment", "dpo", str(folder)],
+        [sys.executable, "-m", "alignment", method_of(folder), str(folder)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def method_of(folder: Path) -> str:
+    """Returns what a run is trained by; DPO where the folder is no run."""
+    path = folder / "run.json"
+    return str(json.loads(path.read_text())["method"]) if path.exists() else "dpo"
 
 
 def losses(folder: Path) -> dict[int, float]:
@@ -57,18 +71,35 @@ def signal_at_step(folder: Path, step: int, number: signal.Signals) -> int:
     return child.returncode
 
 
-@pytest.fixture
-def interrupted(tmp_path: Path) -> Path:
-    """A run folder that nobody has started yet."""
-    base = write_tiny_checkpoint(tmp_path / "base")
-    pairs = sample_pairs(tiny_core(), 28)
-    preferences = write_preferences(tmp_path / "codes", pairs, [True] * 28, n_held_out=4)
-    for name in ("straight", "interrupted"):
-        write_run(tmp_path / name, base=base, preferences=preferences, config=CONFIG)
-    return tmp_path / "interrupted"
+def write_runs(folder: Path, name: str) -> Path:
+    """Writes two equal runs that nobody has started yet; returns the one to interrupt."""
+    base = write_tiny_checkpoint(folder / "base")
+    rows = write_preferences(folder / "codes", sample_pairs(tiny_core(), 28), [True] * 28, 4)
+    method, config = RUNS[name]
+    if name != "sigmoid_norm":
+        outcome = Outcome.TIE if method == "dpo" else Outcome.BOTH_BAD
+        rows = [unpreferred(row, outcome) if int(row.pair) % 3 == 0 else row for row in rows]
+    for place in ("straight", "interrupted"):
+        write_run(
+            folder / place,
+            base=base,
+            preferences=rows,
+            method=method,
+            config={**CONFIG, **config},
+        )
+    return folder / "interrupted"
 
 
-def test_a_run_killed_and_then_stopped_ends_as_an_uninterrupted_one(interrupted: Path) -> None:
+def unpreferred(row: Preference, outcome: Outcome) -> Preference:
+    """Returns a row whose raters preferred neither clip."""
+    return replace(row, outcome=outcome, counts=Counts.of_one(outcome))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_killed_and_then_stopped_ends_as_an_uninterrupted_one(
+    tmp_path: Path, name: str
+) -> None:
+    interrupted = write_runs(tmp_path, name)
     assert signal_at_step(interrupted, 8, signal.SIGKILL) == -signal.SIGKILL
     assert list((interrupted / "checkpoints").glob("checkpoint-*"))
     assert max(losses(interrupted)) < N_STEPS
@@ -114,7 +145,8 @@ def first_step_after(folder: Path, n_lines: int) -> int:
     return step
 
 
-def test_sigterm_while_libraries_load_exits_75_too(interrupted: Path) -> None:
+def test_sigterm_while_libraries_load_exits_75_too(tmp_path: Path) -> None:
+    interrupted = write_runs(tmp_path, "sigmoid_norm")
     child = start(interrupted)
     while not is_listening(child.pid):
         assert child.poll() is None, child.communicate()
