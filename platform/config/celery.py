@@ -42,6 +42,16 @@ app.conf.update(
             "schedule": 20.0,
             "options": {"expires": 20},
         },
+        "ask_machines": {
+            "task": "workers.tasks.ask_machines",
+            "schedule": 30.0,
+            "options": {"expires": 30},
+        },
+        "start_scheduled_rounds": {
+            "task": "workers.tasks.start_scheduled_rounds",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
         "judge_canaries": {
             "task": "workers.tasks.judge_canaries",
             "schedule": 20.0,

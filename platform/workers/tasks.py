@@ -10,14 +10,19 @@ from celery.signals import worker_shutting_down
 from django.utils import timezone
 
 from attune.catalog.models import Population, RotationEntry, RotationRole
+from attune.jobs.models import JobQueue
+from attune.jobs.report_services import record_worker_report, request_worker_report
 from attune.jobs.services import reap_expired_jobs
 from attune.leaderboard.canaries import judge_canary
 from attune.leaderboard.selectors import needs_refresh
 from attune.leaderboard.services import refresh_leaderboard
 from attune.ratings.models import Study
 from attune.ratings.services import fill_pool
+from attune.rounds.models import RoundSchedule
+from attune.rounds.schedule import start_scheduled_round
 from attune.rounds.services import close_abandoned_rounds
 from workers.claims import carry_out, new_owner
+from workers.machine import this_machine
 from workers.settlement import close_abandoned_clips
 
 logger = structlog.get_logger(__name__)
@@ -86,6 +91,32 @@ def refresh_leaderboards() -> None:
                 population=population, now=timezone.now(), rng=np.random.default_rng()
             )
             logger.info("leaderboard_refreshed", population=population.value)
+
+
+@shared_task(name="workers.tasks.start_scheduled_rounds")
+def start_scheduled_rounds() -> None:
+    """Starts the next round of every study whose schedule is on and due.
+
+    May run twice: each study is locked while its round is frozen, and a study with a running
+    round is never due.
+    """
+    for schedule in RoundSchedule.objects.filter(is_on=True, study__is_open=True).order_by("pk"):
+        start_scheduled_round(schedule=schedule)
+
+
+@shared_task(name="workers.tasks.ask_machines")
+def ask_machines() -> None:
+    """Asks the device workers what they run on, so that pages know whether one is there.
+
+    May run twice: a queue whose question is still open is not asked again.
+    """
+    request_worker_report(queue=JobQueue.DEVICE, now=timezone.now())
+
+
+@shared_task(name="workers.tasks.report_machine")
+def report_machine(queue: str) -> None:
+    """Answers what this worker runs on. May run twice: the newest answer holds."""
+    record_worker_report(queue=JobQueue(queue), machine=this_machine(), now=timezone.now())
 
 
 @shared_task(name="workers.tasks.judge_canaries")
