@@ -1,5 +1,7 @@
 """`python -m alignment METHOD RUN_FOLDER`: trains a run and exits with what became of it.
 
+`python -m alignment score --reward FOLDER CLIPS...` scores clips by a trained reward model.
+
 Exit codes:
   0   done, the checkpoint is in RUN_FOLDER/result
   65  the run folder cannot be trained from
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.methods import METHODS
+from alignment.reward import command as scoring
 
 if TYPE_CHECKING:
     from alignment.stopping import StopSwitch
@@ -66,6 +69,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         command.add_argument(
             "--threads", type=int, default=1, help="threads of the matrix products (default: 1)"
         )
+    scoring.add_command(methods)
     return parser.parse_args(arguments)
 
 
@@ -76,6 +80,9 @@ def main(arguments: list[str]) -> int:
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     # Threads that wait for each other by spinning doubled the CPU time of a run.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+    if options.method == scoring.NAME:
+        return _score(options)
 
     from alignment.errors import RunFolderError, StopRequested
     from alignment.stopping import StopSwitch
@@ -101,6 +108,19 @@ def main(arguments: list[str]) -> int:
         return OUT_OF_MEMORY
     if summary is not None and os.environ.get("RANK", "0") == "0":
         print(json.dumps(summary, indent=1))
+    return DONE
+
+
+def _score(options: argparse.Namespace) -> int:
+    """Returns the exit code of scoring clips."""
+    from generator.errors import GeneratorError
+
+    try:
+        lines = scoring.run_scoring(options)
+    except GeneratorError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return BAD_RUN
+    print("\n".join(lines))
     return DONE
 
 

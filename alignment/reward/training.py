@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from alignment.errors import RunFolderError
 from alignment.progress import append_line
+from alignment.ranks import Ranks
 from alignment.reward.calibration import DecidedRatings, helpful_temperature
 from alignment.reward.config import RewardConfig
 from alignment.reward.heads import PENALTIES, USUAL_PENALTY, Head, RatedPairs, cross_fit, fit_head
@@ -37,8 +38,11 @@ def train_reward_run(run: RunFolder, *, stop: StopSwitch, device: str = "cpu") -
     """Fits a run's reward model, publishes it and returns the summary.
 
     May be called again at any time: members that were finished are not fitted again, and a run
-    with a result returns its summary at once. Raises StopRequested when `stop` was thrown.
+    with a result returns its summary at once. Raises StopRequested when `stop` was thrown. Of
+    several ranks the first does everything: it takes seconds.
     """
+    if not Ranks.of_environment().is_first:
+        return {}
     if run.result.is_dir():
         return published_summary(run)
     began_at = time.monotonic()

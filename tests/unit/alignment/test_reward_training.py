@@ -7,14 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alignment.__main__ import main
 from alignment.errors import ConfigError, RunFolderError, StopRequested
 from alignment.reward.config import RewardConfig
+from alignment.reward.features import codes_of_recording, codes_of_waveform
 from alignment.reward.model import load_reward
 from alignment.reward.training import train_reward_run
 from alignment.runs import read_run
 from alignment.stopping import StopSwitch
+from generator.audio import write_wav
 from generator.checkpoints import verify_folder
+from generator.codec.model import load_codec
 from generator.errors import CheckpointError, RequestError
+from tests.tiny import TINY_CODEC
 from tests.unit.alignment.planted import FEW_CODES
 from tests.unit.alignment.reward_runs import (
     N_FRAMES,
@@ -291,3 +296,46 @@ def test_settings_survive_json() -> None:
     config = replace(RewardConfig(), features=("codec",), n_members=3)
 
     assert RewardConfig.from_mapping(json.loads(json.dumps(config.to_mapping()))) == config
+
+
+def test_the_command_scores_codes_and_sound_alike(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codec = load_codec(trained.parent / "base")
+    waveform = np.random.default_rng(0).normal(0, 0.1, 2 * TINY_CODEC.sample_rate_hz)
+    sound, codes = tmp_path / "clip.wav", tmp_path / "clip.npy"
+    write_wav(sound, waveform.astype(np.float32), TINY_CODEC.sample_rate_hz)
+    np.save(codes, codes_of_recording(codec, sound))
+    options = ["score", "--reward", str(trained / "result"), "--penalty", "2"]
+
+    code = main([*options, "--codec", str(trained.parent / "base"), str(codes), str(sound)])
+
+    assert code == 0
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (first.pop("clip"), second.pop("clip")) == (str(codes), str(sound))
+    assert first == second
+    assert first["lower"] == pytest.approx(first["mean"] - 2 * first["std"], abs=1e-3)
+
+
+def test_the_command_refuses_sound_for_a_codec_the_model_never_heard(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound = tmp_path / "clip.wav"
+    write_wav(sound, np.zeros(16000, np.float32), 16000)
+
+    code = main(["score", "--reward", str(trained / "result"), str(sound)])
+
+    assert code == 65
+    assert "name the right one by --codec" in capsys.readouterr().err
+
+
+def test_a_waveform_of_another_rate_is_coded_as_it_sounds(trained: Path) -> None:
+    codec = load_codec(trained.parent / "base")
+    waveform = np.random.default_rng(0).normal(0, 0.1, (2, 48000)).astype(np.float32)
+
+    codes = codes_of_waveform(codec, waveform, 48000)
+
+    assert codes.dtype == np.int16
+    assert codes.shape == (4, 25)
+    with pytest.raises(RequestError, match="finite samples"):
+        codes_of_waveform(codec, np.full(1000, np.nan), 16000)
