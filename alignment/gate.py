@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alignment.errors import AlignmentError
-from generator.synthesis import GeneratedClip
+from generator.synthesis import GeneratedClip, Generator
 
 SILENT_DBFS = -50.0
 """A clip whose root mean square is below this is silent."""
@@ -53,6 +53,17 @@ def duration_error_s(clips: Sequence[GeneratedClip], requested_s: Sequence[float
         abs(clip.waveform.shape[-1] / clip.sample_rate_hz - seconds)
         for clip, seconds in zip(clips, requested_s, strict=True)
     )
+
+
+def bad_weights(generator: Generator) -> list[str]:
+    """Returns the names of a generator's weights that hold NaN or infinities."""
+    modules = {"core": generator.core, "codec": generator.codec}
+    return [
+        f"{part}.{name}"
+        for part, module in modules.items()
+        for name, weight in module.state_dict().items()
+        if weight.is_floating_point() and not bool(weight.isfinite().all())
+    ]
 
 
 def regenerated_share(clips: Sequence[GeneratedClip], again: Sequence[GeneratedClip]) -> float:

@@ -22,6 +22,7 @@ def _own_folders(settings: LazySettings, tmp_path_factory: pytest.TempPathFactor
     settings.ATTUNE_MEDIA = home / "media"
     settings.ATTUNE_CHECKPOINTS = home / "checkpoints"
     settings.ATTUNE_ROUNDS = home / "rounds"
+    settings.ATTUNE_ENCODER = home / "encoder"
 
 
 @pytest.fixture(autouse=True)

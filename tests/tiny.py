@@ -10,7 +10,9 @@ from torch import nn
 
 from generator.checkpoints import save_core, write_card
 from generator.codec.model import Codec, CodecConfig, save_codec
+from generator.files import file_sha256
 from generator.lm.starter import StarterConfig, StarterCore
+from generator.representation.encoder import EncoderConfig, RepresentationEncoder, save_encoder
 from generator.text.header import BAR_IDS, BEAT_IDS
 from generator.text.planner import Planner, PlannerConfig, save_planner
 from generator.text.vocabulary import phrases, split_words
@@ -74,5 +76,23 @@ def write_tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
         licence="Apache-2.0",
         recipe={"seed": seed},
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    return folder
+
+
+def write_tiny_encoder(folder: Path, checkpoint: Path) -> Path:
+    """Writes a random encoder that reads the codes of a full checkpoint's codec."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = RepresentationEncoder(EncoderConfig(width=32, n_layers=1, n_heads=2))
+        randomise(encoder)
+    save_encoder(encoder, folder)
+    write_card(
+        folder,
+        name="tiny-encoder",
+        kind="encoder",
+        licence="Apache-2.0",
+        recipe={"codec_sha256": file_sha256(checkpoint / "codec.safetensors")},
     )
     return folder

@@ -24,6 +24,7 @@ ATTUNE_CHECKPOINTS = ATTUNE_HOME / "checkpoints"
 ATTUNE_ROUNDS = ATTUNE_HOME / "rounds"
 ATTUNE_BROKER_FOLDER = ATTUNE_HOME / "broker"
 ATTUNE_STARTER = env.path("ATTUNE_STARTER", BASE_DIR / "generator" / "starter")
+ATTUNE_ENCODER = env.path("ATTUNE_ENCODER", BASE_DIR / "generator" / "encoder")
 ATTUNE_DEVICE = env.choice("ATTUNE_DEVICE", "auto", allowed=("auto", "cpu", "cuda"))
 ATTUNE_JOB_LEASE_S = env.integer("ATTUNE_JOB_LEASE_S", 30, minimum=2, maximum=3600)
 ATTUNE_MAX_BATCH_CLIPS = env.integer("ATTUNE_MAX_BATCH_CLIPS", 16, minimum=1, maximum=256)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import structlog
 from django.conf import settings
 
-from alignment.errors import AlignmentError
-from attune.catalog.models import Checkpoint, Prompt
+from attune.catalog.models import Checkpoint, Prompt, PromptSet
 from attune.catalog.storage import checkpoint_chain, checkpoint_folder
 from attune.jobs.models import Job
 from attune.rounds.models import Round, RoundState
@@ -21,33 +22,65 @@ from attune.rounds.services import finish_gate, record_evaluation
 from generator.errors import GeneratorError
 from workers.generators import WARM_GENERATORS, WarmGenerators, load_fresh
 from workers.lease import Lease
-from workers.outcomes import AttemptFailed
+from workers.outcomes import AttemptFailed, WorkFailed
 
 if TYPE_CHECKING:
+    from alignment.gate_embedding import ClipEmbedder
+    from alignment.gate_measuring import Figure, GateClips
     from generator.lm.sampling import SamplingSettings
     from generator.requests import ClipRequest
     from generator.synthesis import GeneratedClip, Generator
 
-N_PROMPTS = 6
-N_CLIPS_PER_PROMPT = 4
-CLIP_DURATION_S = 4.0
-N_REGENERATED = 2
 SEED_BYTES = 7
 
 logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class GateClips:
-    """Clips of the candidate and of its base, by prompt, made from the same seeds."""
+class GatePlan:
+    """How much the gate makes: about n_clips clips a side, as many of each prompt.
 
-    candidate: dict[str, list[GeneratedClip]]
-    base: dict[str, list[GeneratedClip]]
+    The base makes n_sets times as many, for the band that it spans itself.
+    """
 
-    @property
-    def of_candidate(self) -> list[GeneratedClip]:
-        """All clips of the candidate."""
-        return [clip for clips in self.candidate.values() for clip in clips]
+    n_prompts: int = 12
+    n_clips: int = 48
+    duration_s: float = 4.0
+    n_sets: int = 3
+    n_regenerated: int = 2
+
+    def __post_init__(self) -> None:
+        if self.n_sets < 2:
+            raise ValueError(f"a band needs at least 2 sets of clips, got {self.n_sets}")
+        if self.n_clips < 2 * self.n_prompts:
+            raise ValueError(
+                f"diversity needs 2 clips of each of {self.n_prompts} prompts, got {self.n_clips}"
+            )
+
+
+PLAN = GatePlan()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is judged: a candidate beside its base, on prompts, from seeds of its own."""
+
+    candidate: Checkpoint
+    base: Checkpoint
+    prompts: Sequence[Prompt]
+    sampling: dict[str, Any]
+    seed: str
+
+    @classmethod
+    def of_round(cls, round: Round, candidate: Checkpoint) -> Trial:
+        """The trial of the checkpoint that a round produced."""
+        return cls(
+            candidate=candidate,
+            base=round.base_checkpoint,
+            prompts=gate_prompts(round.study.prompt_set),
+            sampling=round.study.sampling,
+            seed=f"{round.pk}:{round.dataset_sha256}",
+        )
 
 
 def run_gate(job: Job, lease: Lease, warm: WarmGenerators = WARM_GENERATORS) -> None:
@@ -57,74 +90,97 @@ def run_gate(job: Job, lease: Lease, warm: WarmGenerators = WARM_GENERATORS) -> 
     the name of its check, and a gate that has ended is not run twice. Raises AttemptFailed
     when it is the base that cannot be run: that says nothing about the candidate.
     """
+    from alignment.gate_measuring import Figure, held_out_figures
+
     round = Round.objects.select_related("study", "base_checkpoint", "produced_checkpoint").get(
         pk=job.arguments["round"]
     )
     candidate = round.produced_checkpoint
     if round.state != RoundState.EVALUATING or candidate is None:
         return
+    figures = held_out_figures(round.summary, round.counts)
     try:
-        figures = _measure(round, candidate, lease, warm)
+        figures |= measure_candidate(Trial.of_round(round, candidate), lease, warm)
     except GeneratorError as exc:
         # A checkpoint that cannot be loaded or run has failed; what it was not measured on
         # is recorded as missing by the end of the gate.
+        figures["integrity"] = Figure(0.0, {"error": str(exc)})
+    for check_name, figure in figures.items():
         record_evaluation(
-            round=round, check_name="integrity", figure=0.0, details={"error": str(exc)}
+            round=round, check_name=check_name, figure=figure.value, details=figure.details
         )
-    else:
-        for check_name, (figure, details) in figures.items():
-            record_evaluation(round=round, check_name=check_name, figure=figure, details=details)
     lease.renew(at_once=True)
     has_entered = finish_gate(round=round)
     logger.info("gate_finished", round=round.pk, entered_rotation=has_entered)
 
 
-Figures = dict[str, tuple[float | None, dict[str, Any]]]
+def measure_candidate(
+    trial: Trial, lease: Lease, warm: WarmGenerators = WARM_GENERATORS, plan: GatePlan | None = None
+) -> dict[str, Figure]:
+    """Returns what the candidate's clips show, by the name of the check.
 
-
-def _measure(round: Round, candidate: Checkpoint, lease: Lease, warm: WarmGenerators) -> Figures:
-    """Returns (figure, details) by the name of the check."""
-    from alignment import gate as measures
+    Weights that are no numbers make no clips: then only that is found. Raises GeneratorError
+    where the candidate cannot be loaded or run, AttemptFailed where it is the base.
+    """
+    from alignment.gate import bad_weights
+    from alignment.gate_measuring import Figure, measure_clips
     from generator.checkpoints import verify_folder
 
-    with _blaming_base(round.base_checkpoint):
+    plan = plan or PLAN
+    if not trial.prompts:
+        raise WorkFailed("the gate needs a prompt that follows no recording, the study has none")
+    with _blaming_base(trial.base):
         # A warm generator would hide files that the candidate, loaded anew, stands on.
-        full_folder, adapter_folders = checkpoint_chain(round.base_checkpoint)
+        full_folder, adapter_folders = checkpoint_chain(trial.base)
         for folder in (full_folder, *adapter_folders):
             verify_folder(folder)
-        base_generator = warm.get(round.base_checkpoint)
-    verify_folder(checkpoint_folder(candidate))
-    generator = warm.get(candidate)
-    fresh = load_fresh(candidate)
+        base = warm.get(trial.base)
+    verify_folder(checkpoint_folder(trial.candidate))
+    candidate = warm.get(trial.candidate)
+    if names := bad_weights(candidate):
+        error = f"{len(names)} weights hold NaN or infinities, such as {names[0]}"
+        return {"finite": Figure(0.0, {"weights": names, "remark": error})}
     lease.renew(at_once=True)
-    sampling = generator.settings(round.study.sampling)
-    requests = gate_requests(round)
-    n_all = 2 * sum(len(batch) for batch in requests.values()) + 2 * N_REGENERATED
-    counter = _Counter(lease, n_all)
+    clips = _make_clips(trial, candidate, base, lease, plan)
+    lease.renew(at_once=True)
+    return measure_clips(
+        clips,
+        duration_s=plan.duration_s,
+        find_embedder=partial(_embedder, trial, clips.of_candidate[0]),
+        rng=np.random.default_rng(gate_seed(trial.seed, 0, 0)),
+    )
 
-    first = next(iter(requests.values()))[:N_REGENERATED]
-    once = _generate([first], generator, sampling, counter)[0]
-    again = _generate([first], fresh, sampling, counter)[0]
-    of_candidate = _by_prompt(requests, generator, sampling, counter)
-    with _blaming_base(round.base_checkpoint):
-        of_base = _by_prompt(requests, base_generator, sampling, counter)
-    clips = GateClips(candidate=of_candidate, base=of_base)
-    made = clips.of_candidate
-    asked_s = [request.duration_s for batch in requests.values() for request in batch]
-    shown = {"n_clips": len(made), "n_prompts": len(requests), "duration_s": CLIP_DURATION_S}
-    return {
-        "integrity": _figure(
-            lambda: measures.regenerated_share(once, again), {"n_regenerated": len(once)}
-        ),
-        "finite": _figure(lambda: measures.finite_share(made), shown),
-        "silence": _figure(lambda: measures.silence_share(made), shown),
-        "clipping": _figure(lambda: measures.clipping_share(made), shown),
-        "duration": _figure(lambda: measures.duration_error_s(made, asked_s), shown),
-        "diversity": _figure(
-            lambda: measures.relative_diversity(clips.candidate, clips.base),
-            {**shown, "base": round.base_checkpoint.name},
-        ),
-    }
+
+def _make_clips(
+    trial: Trial, candidate: Generator, base: Generator, lease: Lease, plan: GatePlan
+) -> GateClips:
+    """Returns the clips of both sides; the base's first set has the candidate's seeds."""
+    from alignment.gate_measuring import GateClips
+
+    fresh = load_fresh(trial.candidate)
+    requests = gate_requests(trial, plan)
+    n_clips = sum(len(batch) for batch in requests[0].values())
+    counter = _Counter(lease, (1 + plan.n_sets) * n_clips + 2 * plan.n_regenerated)
+    first = next(iter(requests[0].values()))[: plan.n_regenerated]
+    asked = candidate.settings(trial.sampling)
+    once = _generate([first], candidate, asked, counter)[0]
+    again = _generate([first], fresh, asked, counter)[0]
+    of_candidate = _by_prompt(requests[0], candidate, asked, counter)
+    with _blaming_base(trial.base):
+        asked = base.settings(trial.sampling)
+        of_base = [_by_prompt(one, base, asked, counter) for one in requests]
+    return GateClips(candidate=of_candidate, base=of_base, once=once, again=again)
+
+
+def _embedder(trial: Trial, clip: GeneratedClip) -> ClipEmbedder:
+    from alignment.gate_embedding import load_embedder
+
+    return load_embedder(
+        Path(settings.ATTUNE_ENCODER),
+        starter=Path(settings.ATTUNE_STARTER),
+        checkpoints=[checkpoint_chain(side)[0] for side in (trial.base, trial.candidate)],
+        clip=clip,
+    )
 
 
 @contextmanager
@@ -136,42 +192,40 @@ def _blaming_base(base: Checkpoint) -> Iterator[None]:
         raise AttemptFailed(f"base checkpoint {base.name} cannot be run: {exc}") from exc
 
 
-def _figure(
-    measure: Callable[[], float], details: dict[str, Any]
-) -> tuple[float | None, dict[str, Any]]:
-    """Returns a figure with its details; None with the reason where it cannot be measured."""
-    try:
-        return measure(), details
-    except AlignmentError as exc:
-        return None, {**details, "error": str(exc)}
-
-
-def gate_requests(round: Round) -> dict[str, list[ClipRequest]]:
-    """Returns the clips to make, by prompt: held-out prompts first, then the others.
+def gate_prompts(prompt_set: PromptSet, n_prompts: int | None = None) -> list[Prompt]:
+    """Returns the prompts to judge on: held-out ones first, then the others.
 
     Prompts that follow a recording are left out, as they are from what the round learned.
     """
+    found = Prompt.objects.filter(prompt_set=prompt_set, melody__isnull=True)
+    ordered = found.order_by("-is_active", "-is_held_out", "pk")
+    return list(ordered[: PLAN.n_prompts if n_prompts is None else n_prompts])
+
+
+def gate_requests(trial: Trial, plan: GatePlan) -> list[dict[str, list[ClipRequest]]]:
+    """Returns the clips to make, by prompt, in sets that differ in their seeds alone."""
     from generator.requests import ClipRequest
 
-    prompts = Prompt.objects.filter(
-        prompt_set=round.study.prompt_set_id, melody__isnull=True
-    ).order_by("-is_active", "-is_held_out", "pk")[:N_PROMPTS]
-    return {
-        prompt.text: [
-            ClipRequest(
-                prompt=prompt.text,
-                duration_s=CLIP_DURATION_S,
-                seed=gate_seed(round, prompt.pk, number),
-            )
-            for number in range(N_CLIPS_PER_PROMPT)
-        ]
-        for prompt in prompts
-    }
+    n_each = max(2, plan.n_clips // len(trial.prompts))
+    return [
+        {
+            prompt.text: [
+                ClipRequest(
+                    prompt=prompt.text,
+                    duration_s=plan.duration_s,
+                    seed=gate_seed(trial.seed, prompt.pk, number),
+                )
+                for number in range(n_set * n_each, (n_set + 1) * n_each)
+            ]
+            for prompt in trial.prompts
+        }
+        for n_set in range(plan.n_sets)
+    ]
 
 
-def gate_seed(round: Round, prompt_id: int, number: int) -> int:
-    """Returns a seed that depends on the round and the clip's place alone."""
-    text = f"{round.pk}:{round.dataset_sha256}:{prompt_id}:{number}"
+def gate_seed(seed: str, prompt_id: int, number: int) -> int:
+    """Returns a seed that depends on the trial and the clip's place alone."""
+    text = f"{seed}:{prompt_id}:{number}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:SEED_BYTES], "big")
 
 

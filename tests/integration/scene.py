@@ -29,7 +29,7 @@ from attune.ratings.models import Study
 from attune.ratings.services import assign_pair, create_study, record_rating, request_pairs
 from attune.rounds.models import Round
 from attune.rounds.services import create_round
-from tests.tiny import write_tiny_checkpoint
+from tests.tiny import write_tiny_checkpoint, write_tiny_encoder
 from workers.claims import carry_out, new_owner
 
 N_PREFERENCES = 12
@@ -44,9 +44,10 @@ def _tiny_folder() -> Path:
 
 
 def add_tiny_checkpoint() -> Checkpoint:
-    """Returns the tiny checkpoint, anchor of the rotation for rehearsals."""
+    """Returns the tiny checkpoint, anchor of the rotation for rehearsals, and its encoder."""
     folder = Path(settings.ATTUNE_CHECKPOINTS) / "tiny"
     shutil.copytree(_tiny_folder(), folder)
+    write_tiny_encoder(Path(settings.ATTUNE_ENCODER), folder)
     checkpoint = add_checkpoint(folder=folder)
     enter_rotation(
         checkpoint=checkpoint,

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import write_tiny_checkpoint
+from attune.rounds.gate import CHECKS
+from tests.tiny import write_tiny_checkpoint, write_tiny_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
 N_PAIRS, N_JUDGEMENTS = 24, 8
@@ -27,11 +28,13 @@ def free_port() -> int:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a site on which one small rehearsal was run, its report under report/."""
     folder = tmp_path_factory.mktemp("rehearsal")
+    starter = write_tiny_checkpoint(folder / "starter")
     environment = {
         **os.environ,
         "PORT": str(free_port()),
         "ATTUNE_HOME": str(folder / "home"),
-        "ATTUNE_STARTER": str(write_tiny_checkpoint(folder / "starter")),
+        "ATTUNE_STARTER": str(starter),
+        "ATTUNE_ENCODER": str(write_tiny_encoder(folder / "encoder", starter)),
         "ATTUNE_MINIMUM_PREFERENCES": "8",
         "ATTUNE_DEVICE": "cpu",
         "DATABASE_URL": "",
@@ -62,9 +65,7 @@ def test_it_reports_every_part_of_the_loop(home: Path) -> None:
     assert report["n_ratings"] == N_PAIRS
     assert report["training_agreement"] == 1.0
     assert report["metrics"] and report["metrics"][0]["margin"] == pytest.approx(0.0, abs=1e-4)
-    assert {check["name"] for check in report["gate"]} == {
-        "integrity", "finite", "silence", "clipping", "duration", "diversity"
-    }  # fmt: skip
+    assert {check["name"] for check in report["gate"]} == set(CHECKS)
     assert report["n_judgements"] == N_JUDGEMENTS == len(report["scores"])
     assert report["by_taste"]["low"] <= report["by_taste"]["figure"] <= report["by_taste"]["high"]
     assert report["as_rated"]["n"] == N_JUDGEMENTS

@@ -7,8 +7,9 @@ missing or not a number fails: what was not measured has not been shown to be we
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 
+from attune.ratings.people_gate import PEOPLE_SETTINGS, PeopleGateError, people_gate_of
 from attune.rounds.errors import RoundError
 
 DEFAULT_CANARY_SHARE = {"people": 0.1, "rehearsal": 0.5}
@@ -21,10 +22,20 @@ class Bound(Enum):
     AT_MOST = "at most"
 
 
+class Step(StrEnum):
+    """The steps of the gate, in order; the fifth is what people say of a canary."""
+
+    INTEGRITY = "integrity"
+    HELD_OUT = "held-out preferences"
+    DISTRIBUTION = "distribution"
+    DIVERSITY = "diversity"
+
+
 @dataclass(frozen=True)
 class Check:
-    """One named check: what the figure is, and where it passes."""
+    """One named check: its step, what the figure is, and where it passes."""
 
+    step: Step
     name: str
     figure_name: str
     bound: Bound
@@ -43,12 +54,65 @@ class Judgement:
 CHECKS: Mapping[str, Check] = {
     check.name: check
     for check in (
-        Check("integrity", "share of clips that regenerate identically", Bound.AT_LEAST, 1.0),
-        Check("finite", "share of clips whose numbers are all finite", Bound.AT_LEAST, 1.0),
-        Check("silence", "share of silent clips", Bound.AT_MOST, 0.0),
-        Check("clipping", "share of samples at full scale", Bound.AT_MOST, 0.001),
-        Check("duration", "largest duration error in seconds", Bound.AT_MOST, 0.1),
-        Check("diversity", "diversity within a prompt, candidate over base", Bound.AT_LEAST, 0.9),
+        Check(
+            Step.INTEGRITY,
+            "integrity",
+            "share of clips that regenerate identically",
+            Bound.AT_LEAST,
+            1.0,
+        ),
+        Check(
+            Step.INTEGRITY,
+            "finite",
+            "share of clips whose numbers are all finite",
+            Bound.AT_LEAST,
+            1.0,
+        ),
+        Check(Step.INTEGRITY, "silence", "share of silent clips", Bound.AT_MOST, 0.0),
+        Check(Step.INTEGRITY, "clipping", "share of samples at full scale", Bound.AT_MOST, 0.001),
+        Check(Step.INTEGRITY, "duration", "largest duration error in seconds", Bound.AT_MOST, 0.1),
+        Check(
+            Step.HELD_OUT,
+            "held_out_accuracy",
+            "upper end of the held-out accuracy's 95% interval",
+            Bound.AT_LEAST,
+            0.5,
+        ),
+        Check(
+            Step.HELD_OUT,
+            "chosen_nll",
+            "rise of the NLL of chosen held-out clips, as a share of the parent's",
+            Bound.AT_MOST,
+            0.3,
+        ),
+        Check(
+            Step.DISTRIBUTION,
+            "distribution",
+            "Frechet distance to the base over the upper end of the base's own band",
+            Bound.AT_MOST,
+            2.0,
+        ),
+        Check(
+            Step.DISTRIBUTION,
+            "loudness_shift",
+            "change of the mean level in decibels, either way",
+            Bound.AT_MOST,
+            2.0,
+        ),
+        Check(
+            Step.DIVERSITY,
+            "diversity",
+            "share of codes that differ within a prompt, candidate over base",
+            Bound.AT_LEAST,
+            0.9,
+        ),
+        Check(
+            Step.DIVERSITY,
+            "embedding_diversity",
+            "upper end of the 95% interval of the spread within a prompt, candidate over base",
+            Bound.AT_LEAST,
+            0.9,
+        ),
     )
 }
 
@@ -57,24 +121,35 @@ class GateError(RoundError, ValueError):
     """An unknown check, or a threshold or share that cannot be one."""
 
 
-def judge(check_name: str, figure: float | None, threshold: float | None = None) -> Judgement:
-    """Whether `figure` passes the named check at `threshold` (the check's own when None)."""
+def judge(
+    check_name: str, figure: float | None, threshold: float | None = None, *, remark: str = ""
+) -> Judgement:
+    """Whether `figure` passes the named check at `threshold` (the check's own when None).
+
+    remark: what else people should know of the figure, or why there is none.
+    """
     check = CHECKS.get(check_name)
     if check is None:
         raise GateError(f"unknown check {check_name!r}; known are {', '.join(CHECKS)}")
     limit = check.threshold if threshold is None else threshold
+    said = f": {remark}" if remark else ""
     if figure is None:
-        return Judgement(False, limit, f"{check.figure_name} was not measured")
+        return Judgement(False, limit, f"{check.figure_name} was not measured{said}")
     if not math.isfinite(figure):
         return Judgement(False, limit, f"{check.figure_name} is not a number: {figure}")
     has_passed = figure >= limit if check.bound is Bound.AT_LEAST else figure <= limit
     wanted = f"{check.bound.value} {limit:g} {'is' if has_passed else 'was'} needed"
-    return Judgement(has_passed, limit, f"{check.figure_name} is {figure:.4g}; {wanted}")
+    return Judgement(has_passed, limit, f"{check.figure_name} is {figure:.4g}; {wanted}{said}")
+
+
+def remark_of(details: Mapping[str, object]) -> str:
+    """What the details of a figure tell people in words: a remark, or why there is no figure."""
+    return str(details.get("error") or details.get("remark") or "")
 
 
 def thresholds_of(gate: Mapping[str, object]) -> dict[str, float]:
     """Each check's threshold: the study's where it names one, else the default."""
-    known = [*CHECKS, "canary_share"]
+    known = [*CHECKS, "canary_share", *PEOPLE_SETTINGS]
     unknown = sorted(set(gate).difference(known))
     if unknown:
         raise GateError(f"unknown gate setting {unknown[0]!r}; known are {', '.join(known)}")
@@ -93,6 +168,10 @@ def check_gate(gate: Mapping[str, object], *, population: str) -> None:
     """Raises GateError, naming the known settings, unless a gate can be run with these."""
     thresholds_of(gate)
     canary_share_of(gate, population=population)
+    try:
+        people_gate_of(gate)
+    except PeopleGateError as exc:
+        raise GateError(str(exc)) from exc
 
 
 def _number(gate: Mapping[str, object], name: str, default: float) -> float:

@@ -23,7 +23,7 @@ from attune.jobs.services import enqueue_job, request_job_cancel
 from attune.rounds.choices import RoundMethod
 from attune.rounds.errors import RoundStateError
 from attune.rounds.freeze_services import create_mix, create_round
-from attune.rounds.gate import CHECKS, canary_share_of, judge, thresholds_of
+from attune.rounds.gate import CHECKS, canary_share_of, judge, remark_of, thresholds_of
 from attune.rounds.models import (
     RUNNING_STATES,
     Evaluation,
@@ -179,7 +179,7 @@ def record_evaluation(
 ) -> Evaluation:
     """One check of the gate, judged with the study's threshold; a repeat replaces it."""
     threshold = thresholds_of(round.study.gate).get(check_name)
-    judgement = judge(check_name, figure, threshold)
+    judgement = judge(check_name, figure, threshold, remark=remark_of(details or {}))
     evaluation, _ = Evaluation.objects.update_or_create(
         round=round,
         check_name=check_name,

@@ -26,6 +26,21 @@ from attune.raters.services import create_rater
 from attune.ratings.choices import AssignmentState, Choice, PairPurpose
 from attune.ratings.models import Assignment, Pair, Rating, Study
 
+PASSING_FIGURES = {
+    "integrity": 1.0,
+    "finite": 1.0,
+    "silence": 0.0,
+    "clipping": 0.0,
+    "duration": 0.02,
+    "held_out_accuracy": 0.75,
+    "chosen_nll": 0.1,
+    "distribution": 1.2,
+    "loudness_shift": 0.5,
+    "diversity": 0.97,
+    "embedding_diversity": 1.1,
+}
+"""What a sound candidate shows the gate, one figure for every check."""
+
 _numbers = itertools.count(1)
 
 

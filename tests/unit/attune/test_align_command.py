@@ -20,18 +20,9 @@ from attune.rounds.services import (
     record_round_metric,
     start_training,
 )
-from tests.unit.attune.rated import RatedStudy, rated_study, write_checkpoint
+from tests.unit.attune.rated import PASSING_FIGURES, RatedStudy, rated_study, write_checkpoint
 
 pytestmark = pytest.mark.django_db
-
-FIGURES = {
-    "integrity": 1.0,
-    "finite": 1.0,
-    "silence": 0.0,
-    "clipping": 0.0,
-    "duration": 0.0,
-    "diversity": 1.0,
-}
 
 
 @pytest.fixture
@@ -80,7 +71,7 @@ def publish(folder: Path) -> Callable[[Round], object]:
 
 def judge(**figures: float) -> Callable[[Round], object]:
     def judge_round(round: Round) -> None:
-        for check_name, figure in {**FIGURES, **figures}.items():
+        for check_name, figure in {**PASSING_FIGURES, **figures}.items():
             record_evaluation(round=round, check_name=check_name, figure=figure)
         finish_gate(round=round)
 
@@ -159,7 +150,7 @@ def test_waiting_prints_steps_checkpoint_checks_and_the_way_into_rotation(
         "checkpoint aligned",
     ]
     assert lines[1 : 1 + len(expected)] == expected
-    assert sum(line.startswith("passed") for line in lines) == len(FIGURES)
+    assert sum(line.startswith("passed") for line in lines) == len(PASSING_FIGURES)
     assert lines[-1].startswith("aligned entered rotation as a canary")
 
 

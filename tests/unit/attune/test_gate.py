@@ -2,7 +2,16 @@
 
 import pytest
 
-from attune.rounds.gate import CHECKS, GateError, canary_share_of, judge, thresholds_of
+from attune.rounds.gate import (
+    CHECKS,
+    GateError,
+    Step,
+    canary_share_of,
+    check_gate,
+    judge,
+    remark_of,
+    thresholds_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -13,7 +22,12 @@ from attune.rounds.gate import CHECKS, GateError, canary_share_of, judge, thresh
         ("silence", 0.0, 0.01),
         ("clipping", 0.001, 0.0011),
         ("duration", 0.1, 0.11),
+        ("held_out_accuracy", 0.5, 0.49),
+        ("chosen_nll", 0.3, 0.31),
+        ("distribution", 2.0, 2.01),
+        ("loudness_shift", 2.0, 2.01),
         ("diversity", 0.9, 0.89),
+        ("embedding_diversity", 0.9, 0.89),
     ],
 )
 def test_each_check_passes_at_its_threshold_and_fails_beyond_it(
@@ -26,9 +40,12 @@ def test_each_check_passes_at_its_threshold_and_fails_beyond_it(
 
 
 def test_the_parametrised_checks_are_all_there_are() -> None:
-    assert set(CHECKS) == {
-        "integrity", "finite", "silence", "clipping", "duration", "diversity"
-    }  # fmt: skip
+    marks = test_each_check_passes_at_its_threshold_and_fails_beyond_it.pytestmark
+    assert {name for name, _, _ in marks[0].args[1]} == set(CHECKS)
+
+
+def test_every_step_before_people_has_a_check() -> None:
+    assert {check.step for check in CHECKS.values()} == set(Step)
 
 
 @pytest.mark.parametrize("figure", [None, float("nan"), float("inf"), float("-inf")])
@@ -59,3 +76,19 @@ def test_a_canary_starts_with_a_tenth_for_people_and_half_in_a_rehearsal() -> No
     assert canary_share_of({"canary_share": 0.25}, population="people") == 0.25
     with pytest.raises(GateError, match="above 0 and at most 1, got 0"):
         canary_share_of({"canary_share": 0}, population="people")
+
+
+def test_why_there_is_no_figure_stands_in_the_sentence() -> None:
+    judgement = judge("distribution", None, remark=remark_of({"error": "there is no encoder"}))
+    assert not judgement.has_passed
+    assert judgement.sentence.endswith("was not measured: there is no encoder")
+    told = judge("distribution", 1.5, remark=remark_of({"remark": "distance 6.1", "n_clips": 48}))
+    assert told.sentence.endswith("is 1.5; at most 2 is needed: distance 6.1")
+
+
+def test_the_settings_of_the_gate_of_people_stand_beside_the_thresholds() -> None:
+    settings = {"automatic": 0, "alpha": 0.01, "minimum_ratings": 60, "chosen_nll": 0.02}
+    check_gate(settings, population="people")
+    assert thresholds_of(settings)["chosen_nll"] == 0.02
+    with pytest.raises(GateError, match=r"alpha is 0.0001 to 0.5, got 2"):
+        check_gate({"alpha": 2}, population="people")

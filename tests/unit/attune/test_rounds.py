@@ -56,18 +56,9 @@ from attune.rounds.services import (
     start_training,
 )
 from tests.factories import make_melody
-from tests.unit.attune.rated import RatedStudy, rated_study, write_checkpoint
+from tests.unit.attune.rated import PASSING_FIGURES, RatedStudy, rated_study, write_checkpoint
 
 pytestmark = pytest.mark.django_db
-
-GOOD_FIGURES = {
-    "integrity": 1.0,
-    "finite": 1.0,
-    "silence": 0.0,
-    "clipping": 0.0,
-    "duration": 0.02,
-    "diversity": 0.97,
-}
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +93,7 @@ def trained_round(world: RatedStudy, *, name: str = "aligned") -> Round:
 
 
 def pass_gate(round: Round, **figures: float | None) -> bool:
-    for check_name, figure in {**GOOD_FIGURES, **figures}.items():
+    for check_name, figure in {**PASSING_FIGURES, **figures}.items():
         record_evaluation(round=round, check_name=check_name, figure=figure)
     return finish_gate(round=round)
 
@@ -469,6 +460,12 @@ def test_a_candidate_that_passes_every_check_enters_rotation_by_itself(world: Ra
         ("silence", 0.1),
         ("clipping", 0.02),
         ("duration", 0.4),
+        ("held_out_accuracy", 0.45),
+        ("held_out_accuracy", None),
+        ("chosen_nll", 0.5),
+        ("distribution", 2.5),
+        ("loudness_shift", 3.0),
+        ("embedding_diversity", 0.6),
         ("diversity", 0.5),
         ("diversity", None),
         ("diversity", float("nan")),
@@ -490,7 +487,7 @@ def test_one_failed_check_keeps_the_candidate_out_with_its_reason(
 
 def test_a_check_that_nobody_made_fails(world: RatedStudy) -> None:
     round = trained_round(world)
-    for check_name, figure in GOOD_FIGURES.items():
+    for check_name, figure in PASSING_FIGURES.items():
         if check_name != "silence":
             record_evaluation(round=round, check_name=check_name, figure=figure)
     assert not finish_gate(round=round)

@@ -1,6 +1,8 @@
-"""The gate on tiny checkpoints: what is recorded, what is repeated, what is refused."""
+"""The gate on tiny checkpoints: what is recorded, what is stopped by what, what is repeated."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import LazySettings
@@ -10,30 +12,76 @@ from attune.catalog.services import add_checkpoint
 from attune.catalog.storage import checkpoint_folder
 from attune.jobs.models import Job, JobKind, JobState
 from attune.ratings.models import Study
+from attune.rounds.gate import CHECKS
 from attune.rounds.models import Evaluation, Round, RoundState, Verdict
 from attune.rounds.services import queue_gate
 from tests.integration.scene import add_tiny_checkpoint, start_test_round
-from tests.tiny import write_tiny_checkpoint
+from tests.unit.workers.planted_candidates import (
+    Change,
+    collapsed,
+    hacked,
+    louder,
+    silent,
+    write_adapter,
+    write_candidate,
+)
 from workers.claims import carry_out, new_owner
-from workers.gate import N_CLIPS_PER_PROMPT, N_PROMPTS, gate_requests, gate_seed
+from workers.gate import GatePlan, Trial, gate_prompts, gate_requests, gate_seed
 
 pytestmark = pytest.mark.django_db
 
+HELD_OUT = {
+    "accuracy": 0.7,
+    "low": 0.5,
+    "high": 0.85,
+    "n": 30,
+    "chosen_nll": 2.2,
+    "parent_chosen_nll": 2.0,
+    "nll_increase": 0.1,
+}
+
+
+SMALL = GatePlan(n_prompts=6, n_clips=12, duration_s=1.0, n_sets=2)
+
 
 @pytest.fixture
-def candidate(settings: LazySettings, tmp_path: Path) -> Checkpoint:
-    """A candidate that a round has just published; its gate is queued."""
+def base(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a base on which a round has just ended; its candidate is still to come."""
+    monkeypatch.setattr("workers.gate.PLAN", SMALL)
     settings.ATTUNE_MINIMUM_PREFERENCES = 8
-    round = start_test_round(add_tiny_checkpoint(), {})
+    checkpoint = add_tiny_checkpoint()
+    settings.ATTUNE_STARTER = checkpoint_folder(checkpoint)
+    start_test_round(checkpoint, {})
     Job.objects.filter(kind=JobKind.RUN_ROUND).update(state=JobState.DONE)
     # Guidance makes a few loud sounds of random weights, whose diversity is then luck.
     Study.objects.update(sampling={"guidance": 1.0})
-    checkpoint = add_checkpoint(folder=write_tiny_checkpoint(tmp_path / "candidate", seed=1))
+    return checkpoint_folder(checkpoint)
+
+
+def publish(folder: Path, summary: dict[str, Any] | None = None) -> Checkpoint:
+    """The folder as the round's candidate; its gate is queued."""
+    round = Round.objects.get()
+    checkpoint = add_checkpoint(folder=folder, parent=round.base_checkpoint, is_simulated=True)
     Round.objects.filter(pk=round.pk).update(
-        state=RoundState.EVALUATING, produced_checkpoint=checkpoint
+        state=RoundState.EVALUATING,
+        produced_checkpoint=checkpoint,
+        summary={"held_out": HELD_OUT} if summary is None else summary,
     )
     queue_gate(round=round)
     return checkpoint
+
+
+@pytest.fixture
+def candidate(base: Path, tmp_path: Path) -> Checkpoint:
+    """A candidate whose round moved its base a little."""
+    return publish(write_adapter(base, tmp_path / "candidate", 0.05))
+
+
+def failed_checks() -> dict[str, str]:
+    """What did not pass, and what people are told of it."""
+    return dict(
+        Evaluation.objects.filter(verdict=Verdict.FAILED).values_list("check_name", "sentence")
+    )
 
 
 def evaluations() -> dict[str, tuple[float | None, str]]:
@@ -47,13 +95,95 @@ def test_a_sound_candidate_passes_every_check_and_enters_rotation(candidate: Che
     carry_out("gpu", new_owner())
     round = Round.objects.get()
     assert round.state == RoundState.DONE
+    assert failed_checks() == {}
     found = evaluations()
-    assert set(found) == {
-        "integrity", "finite", "silence", "clipping", "duration", "diversity"
-    }  # fmt: skip
-    assert {verdict for _, verdict in found.values()} == {Verdict.PASSED}, found
+    assert set(found) == set(CHECKS)
     assert found["integrity"][0] == 1.0
     assert RotationEntry.objects.filter(checkpoint=candidate, role="canary").exists()
+
+
+def test_what_is_shown_stands_in_the_details(candidate: Checkpoint) -> None:
+    carry_out("gpu", new_owner())
+    details = {row.check_name: row.details for row in Evaluation.objects.all()}
+    told = details["distribution"]
+    assert [shift["name"] for shift in told["shifts"]] == [
+        "level", "spectral centroid", "tempo", "onset density"
+    ]  # fmt: skip
+    assert all(shift["low"] <= shift["mean"] <= shift["high"] for shift in told["shifts"])
+    assert told["band"]["low"] < told["band"]["median"] < told["band"]["high"]
+    assert (told["band"]["n_clips"], told["band"]["n_reseeds"]) == (12, 1)
+    assert told["n_clips"] == 12
+    assert told["reads"] == "the clips' own codes"
+    assert details["held_out_accuracy"]["accuracy"] == 0.7
+    assert "of 30 preferences on prompts held out" in details["held_out_accuracy"]["remark"]
+    assert details["loudness_shift"]["shift"] == told["shifts"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "check_name"),
+    [
+        (collapsed, "diversity"),
+        (silent, "silence"),
+        (hacked, "distribution"),
+    ],
+)
+def test_each_planted_fault_is_stopped_by_the_check_that_is_made_for_it(
+    base: Path, tmp_path: Path, change: Change, check_name: str
+) -> None:
+    faulty = publish(write_candidate(base, tmp_path / "faulty", change))
+    carry_out("gpu", new_owner())
+    assert Round.objects.get().state == RoundState.DONE
+    assert check_name in failed_checks()
+    assert not RotationEntry.objects.filter(checkpoint=faulty).exists()
+
+
+def test_what_is_only_louder_is_stopped_by_its_level(base: Path, tmp_path: Path) -> None:
+    """Its codes are the base's; what a codec of random weights hears in it may differ more."""
+    publish(write_candidate(base, tmp_path / "faulty", louder))
+    carry_out("gpu", new_owner())
+    failed = failed_checks()
+    assert "loudness_shift" in failed
+    assert set(failed) <= {"loudness_shift", "distribution"}
+    details = Evaluation.objects.get(check_name="loudness_shift").details
+    assert details["shift"]["mean"] == pytest.approx(6.0, abs=0.2)
+    reads = Evaluation.objects.get(check_name="distribution").details["reads"]
+    assert reads == "the clips' sound through the encoder's codec", "the codec is another"
+
+
+def test_weights_that_are_no_numbers_are_named_and_nothing_is_generated(
+    base: Path, tmp_path: Path
+) -> None:
+    publish(write_adapter(base, tmp_path / "faulty", float("nan")))
+    carry_out("gpu", new_owner())
+    failed = failed_checks()
+    assert "weights hold NaN or infinities, such as core.layers.0" in failed["finite"]
+    assert failed["diversity"].endswith("was not measured")
+
+
+def test_a_round_that_held_nothing_out_is_not_shown_to_be_well(base: Path, tmp_path: Path) -> None:
+    publish(write_adapter(base, tmp_path / "candidate", 0.05), summary={"held_out": None})
+    carry_out("gpu", new_owner())
+    failed = failed_checks()
+    assert set(failed) == {"held_out_accuracy", "chosen_nll"}
+    assert "no preference was held out of training" in failed["held_out_accuracy"]
+
+
+def test_a_round_that_unlearned_its_raters_taste_is_stopped(base: Path, tmp_path: Path) -> None:
+    worse = {**HELD_OUT, "accuracy": 0.3, "low": 0.2, "high": 0.45, "nll_increase": 0.9}
+    publish(write_adapter(base, tmp_path / "candidate", 0.05), summary={"held_out": worse})
+    carry_out("gpu", new_owner())
+    assert set(failed_checks()) == {"held_out_accuracy", "chosen_nll"}
+
+
+def test_without_an_encoder_the_distribution_has_not_been_shown(
+    candidate: Checkpoint, settings: LazySettings
+) -> None:
+    shutil.rmtree(settings.ATTUNE_ENCODER)
+    carry_out("gpu", new_owner())
+    failed = failed_checks()
+    assert set(failed) == {"distribution", "embedding_diversity"}
+    assert "there is no representation encoder at encoder" in failed["distribution"]
+    assert Evaluation.objects.get(check_name="distribution").details["shifts"]
 
 
 def test_a_second_run_measures_the_same_figures_and_changes_nothing(candidate: Checkpoint) -> None:
@@ -70,13 +200,13 @@ def test_a_second_run_measures_the_same_figures_and_changes_nothing(candidate: C
 def test_damaged_weights_fail_integrity_and_stay_out_of_rotation(
     candidate: Checkpoint, tmp_path: Path
 ) -> None:
-    weights = tmp_path / "candidate" / "lm.safetensors"
+    weights = tmp_path / "candidate" / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
     carry_out("gpu", new_owner())
     found = evaluations()
     assert found["integrity"] == (0.0, Verdict.FAILED)
     details = Evaluation.objects.get(check_name="integrity").details
-    assert "lm.safetensors" in details["error"]
+    assert "adapter_model.safetensors" in details["error"]
     assert Round.objects.get().state == RoundState.DONE
     assert not RotationEntry.objects.filter(checkpoint=candidate).exists()
 
@@ -100,15 +230,22 @@ def test_requests_are_fixed_by_the_round_and_begin_with_held_out_prompts(
     candidate: Checkpoint,
 ) -> None:
     round = Round.objects.get()
-    requests = gate_requests(round)
-    assert requests == gate_requests(round)
-    assert len(requests) == N_PROMPTS
-    assert all(len(batch) == N_CLIPS_PER_PROMPT for batch in requests.values())
+    trial = Trial.of_round(round, candidate)
+    requests = gate_requests(trial, SMALL)
+    assert requests == gate_requests(Trial.of_round(round, candidate), SMALL)
+    assert [sum(map(len, one.values())) for one in requests] == [SMALL.n_clips] * SMALL.n_sets
     held_out = set(
         round.study.prompt_set.prompts.filter(is_held_out=True).values_list("text", flat=True)
     )
-    assert set(list(requests)[: len(held_out)]) == held_out
-    seeds = {request.seed for batch in requests.values() for request in batch}
-    assert len(seeds) == N_PROMPTS * N_CLIPS_PER_PROMPT
-    other = Round(pk=round.pk + 1, dataset_sha256=round.dataset_sha256)
-    assert gate_seed(other, 1, 0) != gate_seed(round, 1, 0)
+    assert set(list(requests[0])[: len(held_out)]) == held_out
+    seeds = {r.seed for one in requests for batch in one.values() for r in batch}
+    assert len(seeds) == SMALL.n_clips * SMALL.n_sets
+    assert gate_seed("other", 1, 0) != gate_seed(trial.seed, 1, 0)
+    assert len(gate_prompts(round.study.prompt_set, 2)) == 2
+
+
+def test_a_plan_that_could_not_measure_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 2 sets of clips, got 1"):
+        GatePlan(n_sets=1)
+    with pytest.raises(ValueError, match="2 clips of each of 12 prompts, got 12"):
+        GatePlan(n_clips=12)
