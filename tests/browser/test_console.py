@@ -66,6 +66,9 @@ def _judge(site: Site, canary: Checkpoint) -> None:
     refresh_leaderboard(population="people", now=timezone.now(), rng=np.random.default_rng(0))
 
 
+PREFLIGHT_SAYS = 'document.querySelector(".preflight")?.innerText.includes("%s")'
+
+
 def sign_in(page: Page, site: Site, role: Role = Role.ENGINEER) -> None:
     """Opens the console in one role."""
     page.goto(site.invitation(role))
@@ -181,7 +184,26 @@ def test_another_base_is_counted_as_soon_as_it_is_chosen(
     assert not page.get_by_text("Show the numbers for these").is_visible()
     page.get_by_label("Base checkpoint").select_option("quagga-canary")
     page.wait_for_url("**base=quagga-canary**")
+    wait_until(page, PREFLIGHT_SAYS % "on quagga-canary")
+    page.reload()
     assert "on quagga-canary" in page.inner_text(".preflight")
+
+
+def test_settings_follow_the_method_and_mistakes_are_told_at_once(
+    page: Page, site: Site, running: Round, seen: Seen
+) -> None:
+    sign_in(page, site)
+    page.goto(f"{site.url}/console/rounds/new/")
+    page.get_by_text("KTO", exact=True).click()
+    page.get_by_label("Weight of wanted clips").wait_for()
+    assert page.get_by_label("Loss", exact=True).count() == 0
+    page.get_by_label("Epochs").fill("99")
+    page.keyboard.press("Tab")
+    page.get_by_text("Got 99, allowed is a whole number from 1 to 20.").wait_for()
+    assert page.get_by_label("Epochs").input_value() == "99"
+    assert page.get_by_role("button", name="Freeze and start").is_disabled()
+    assert page.evaluate("window.cspViolations") == []
+    assert seen.problems == []
 
 
 def test_the_api_documents_itself_within_the_policy(

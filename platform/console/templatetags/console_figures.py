@@ -41,14 +41,26 @@ COUNT_LABELS = {
     "follows_melody": "on clips that follow a recording",
     "unequal_duration": "on clips of unequal length",
     "unequal_header": "on clips of unequal text",
+    "identical_clips": "on two copies of one clip",
+    "other_rater": "of raters outside the group",
+    "other_prompt": "on prompts without the tag",
+    "ties": "ties",
+    "both_bad": "both bad",
     "decided": "chose A or B",
     "held_out_rater": "kept back with their rater",
+    "tie_pairs": "pairs that tie",
+    "both_bad_pairs": "pairs that are both bad",
     "contradicting_pairs": "pairs split evenly",
     "usable": "usable preferences",
+    "usable_ties": "of these ties",
+    "usable_both_bad": "of these both bad",
     "train": "to train on",
     "held_out": "held out to measure",
     "held_out_by_new_raters": "of these by held-out raters",
+    "raters": "raters",
     "raters_held_out": "raters held out",
+    "raters_on_both_sides": "raters on both sides",
+    "prompts": "prompts",
     "prompts_held_out": "prompts held out",
 }
 
@@ -76,6 +88,14 @@ def figure(value: Any, digits: int = 3) -> str:
     if isinstance(value, float):
         return f"{value:.{digits}g}"
     return f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else str(value)
+
+
+@register.filter
+def megabytes(value: float | Missing) -> str:
+    """A size in MB, or in GB from a thousand on; a dash for None."""
+    if value is None or value == "":
+        return DASH
+    return f"{value / 1000:.1f}{NBSP}GB" if value >= 1000 else f"{value:.0f}{NBSP}MB"
 
 
 @register.filter

@@ -1,28 +1,23 @@
-"""Rounds: the list, one that is watched while it trains, a new one, cancelling."""
+"""Rounds: the list, one that is watched while it trains, cancelling."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 
-from attune.catalog.models import Checkpoint, Population
-from attune.ratings.models import Study
 from attune.rounds.errors import RoundError
 from attune.rounds.gate import CHECKS
 from attune.rounds.models import RUNNING_STATES, Round, RoundMetric
-from attune.rounds.preflight import preflight
 from attune.rounds.run_files import log_tail
 from attune.rounds.selectors import (
     RoundDetail,
-    find_default_base,
     get_round_detail,
     latest_metrics,
     rounds,
 )
-from attune.rounds.services import cancel_round, create_round
+from attune.rounds.services import cancel_round
 from console.access import action, page
 from console.charts import LineChart, Series, line_chart
-from console.forms import RoundForm
 from console.pages import chosen_population, csv_answer, show, wants_csv
 
 SHOWN_ROUNDS = 100
@@ -127,81 +122,6 @@ def _metrics_csv(detail: RoundDetail) -> HttpResponse:
             for metric in detail.metrics
         ),
     )
-
-
-@page
-def new_round(request: HttpRequest, *, may_act: bool) -> HttpResponse:
-    """The form of a new round beside the numbers it would start with."""
-    study = _chosen_study(request)
-    base = _chosen_base(request, study)
-    form = RoundForm(initial={"study": study, "base": base} | request.GET.dict())
-    return _show_form(request, form, study, base, may_act=may_act)
-
-
-def _chosen_study(request: HttpRequest) -> Study | None:
-    named = request.POST.get("study") or request.GET.get("study")
-    if named:
-        return get_object_or_404(Study, slug=named)
-    return Study.objects.filter(population=Population.PEOPLE).order_by("-is_open", "pk").first()
-
-
-def _chosen_base(request: HttpRequest, study: Study | None) -> Checkpoint | None:
-    if study is None:
-        return None
-    named = request.POST.get("base") or request.GET.get("base")
-    found = Checkpoint.objects.filter(name=named, rotation_entries__population=study.population)
-    return found.first() or find_default_base(study)
-
-
-def _show_form(
-    request: HttpRequest,
-    form: RoundForm,
-    study: Study | None,
-    base: Checkpoint | None,
-    *,
-    may_act: bool,
-    refusal: str = "",
-) -> HttpResponse:
-    if study is not None:
-        form.fields["base"].queryset = Checkpoint.objects.filter(  # type: ignore[attr-defined]
-            rotation_entries__population=study.population
-        ).order_by("-pk")
-    return show(
-        request,
-        "round_form",
-        section="rounds",
-        may_act=may_act,
-        form=form,
-        study=study,
-        preflight=preflight(study, base) if study and base else None,
-        refusal=refusal,
-    )
-
-
-@action
-def start_round(request: HttpRequest) -> HttpResponse:
-    """Starts a round, or shows the form again with what stands against it."""
-    form = RoundForm(request.POST)
-    refusal = ""
-    if form.is_valid():
-        try:
-            stored = create_round(
-                study=form.cleaned_data["study"],
-                base_checkpoint=form.cleaned_data["base"],
-                config=form.config(),
-                name=form.cleaned_data["name"] or None,
-                created_by=request.user,  # type: ignore[arg-type]
-            )
-        except RoundError as exc:
-            refusal = str(exc)
-        else:
-            messages.success(request, f"Round {stored.name} is frozen and queued.")
-            return redirect("console:round", stored.pk)
-    study = _chosen_study(request)
-    base = _chosen_base(request, study)
-    answer = _show_form(request, form, study, base, may_act=True, refusal=refusal)
-    answer.status_code = 409 if refusal else 422
-    return answer
 
 
 @action

@@ -1,10 +1,13 @@
 """The three kinds of people, and a loop that has gone round once."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from django.conf import LazySettings
+from django.test import Client
 from django.utils import timezone
 
 from attune.catalog.models import Checkpoint, RotationRole
@@ -73,3 +76,17 @@ def running(rated: RatedStudy) -> Round:
     )
     record_evaluation(round=stored, check_name="silence", figure=0.5)
     return stored
+
+
+@pytest.fixture
+def browser(engineer: Person) -> Client:
+    """An engineer's browser; CSRF is tested elsewhere."""
+    client = engineer.pages
+    client.handler.enforce_csrf_checks = False
+    return client
+
+
+def said(answer: Any) -> list[str]:
+    """The page's messages."""
+    found = re.findall(r'<li class="notice[^"]*">(.*?)</li>', answer.content.decode())
+    return [text.replace("&#x27;", "'") for text in found]

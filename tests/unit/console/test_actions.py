@@ -1,89 +1,15 @@
 """What engineers do on pages: start and cancel rounds, decide, ask for clips."""
 
-import re
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
 from django.test import Client
 
 from attune.catalog.models import Checkpoint, Clip, RotationEntry, RotationEvent
 from attune.rounds.models import Round, RoundState
 from tests.unit.api.people import Person
 from tests.unit.attune.rated import RatedStudy
-
-
-@pytest.fixture
-def browser(engineer: Person) -> Client:
-    """An engineer's browser; CSRF is tested elsewhere."""
-    client = engineer.pages
-    client.handler.enforce_csrf_checks = False
-    return client
-
-
-def said(answer: Any) -> list[str]:
-    """The page's messages."""
-    found = re.findall(r'<li class="notice[^"]*">(.*?)</li>', answer.content.decode())
-    return [text.replace("&#x27;", "'") for text in found]
-
-
-def test_the_form_shows_what_the_round_would_start_with(browser: Client, rated: RatedStudy) -> None:
-    text = browser.get("/console/rounds/new/?study=first&base=base").content.decode()
-    assert '<p class="figure">10</p>' in text
-    assert "usable preferences of 8 needed" in text
-    assert "disabled" not in text
-
-
-def test_a_round_starts_from_the_form(browser: Client, engineer: Person, rated: RatedStudy) -> None:
-    form = {"study": "first", "base": "base", "name": "dusk", "n_epochs": "2"}
-    answer = browser.post("/console/rounds/start/", form, follow=True)
-    stored = Round.objects.get()
-    assert answer.redirect_chain == [(f"/console/rounds/{stored.pk}/", 302)]
-    assert (stored.name, stored.config, stored.created_by) == (
-        "dusk",
-        {"n_epochs": 2},
-        engineer.user,
-    )
-    assert said(answer) == ["Round dusk is frozen and queued."]
-
-
-def test_a_round_with_too_few_preferences_is_refused_with_the_missing_number(
-    browser: Client, rated: RatedStudy, settings: LazySettings
-) -> None:
-    settings.ATTUNE_MINIMUM_PREFERENCES = 58
-    text = browser.get("/console/rounds/new/").content.decode()
-    assert "48 more are needed" in text
-    assert "disabled" in text
-    answer = browser.post("/console/rounds/start/", {"study": "first", "base": "base"})
-    assert answer.status_code == 409
-    assert "The round was not started: 10 usable preferences, 58 needed: 48 more are needed" in (
-        answer.content.decode()
-    )
-    assert not Round.objects.exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ({"n_epochs": "99"}, "less than or equal to 20"),
-        ({"learning_rate": "fast"}, "Enter a number"),
-        ({"base": "nowhere"}, "not one of the available choices"),
-        ({"name": "x" * 121}, "at most 120 characters"),
-    ],
-)
-def test_a_form_with_a_mistake_keeps_what_was_typed(
-    change: dict[str, str], problem: str, browser: Client, rated: RatedStudy
-) -> None:
-    form = {"study": "first", "base": "base", "name": "dusk"} | change
-    answer = browser.post("/console/rounds/start/", form)
-    assert answer.status_code == 422
-    assert problem in answer.content.decode()
-    assert not Round.objects.exists()
-
-
-def test_an_unknown_study_is_not_found(browser: Client, rated: RatedStudy) -> None:
-    assert browser.get("/console/rounds/new/?study=nowhere").status_code == 404
-    assert browser.post("/console/rounds/start/", {"study": "nowhere"}).status_code == 404
+from tests.unit.console.conftest import said
 
 
 def test_a_round_is_cancelled_once(browser: Client, running: Round) -> None:

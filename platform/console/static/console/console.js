@@ -5,15 +5,12 @@ if (current && current.closest(".sidebar").scrollWidth > current.closest(".sideb
 }
 // The button that counts them again is for browsers without scripts.
 document.querySelector(".recount")?.setAttribute("hidden", "");
-// Preferences are counted again when another study or base is chosen.
-for (const select of document.querySelectorAll(".round-form select")) {
-  select.addEventListener("change", () => {
-    const form = select.form;
-    const query = new URLSearchParams();
-    for (const [name, value] of new FormData(form)) {
-      if (name !== "csrfmiddlewaretoken" && value) query.set(name, value);
-    }
-    if (select.name === "study") query.delete("base");
-    window.location.assign(`${window.location.pathname.replace(/start\/$/, "new/")}?${query}`);
-  });
-}
+// A reload finds a plan as it was chosen: the address keeps it.
+const plan = document.querySelector("[data-plan]");
+plan?.addEventListener("change", () => {
+  const query = new URLSearchParams();
+  for (const [name, value] of new FormData(plan)) {
+    if (value) query.append(name, value);
+  }
+  history.replaceState(null, "", `${new URL(plan.action).pathname}?${query}`);
+});
