@@ -60,6 +60,6 @@ def memory_advice(config: Settings, device: str) -> str:
             )
         steps.append(halved)
     if stored.get("gradient_checkpointing") is False:
-        steps.append("set gradient_checkpointing to true: slower by about a third")
+        steps.append("set gradient_checkpointing to true, which takes about a fifth more time")
     steps.append("or train on shorter clips")
     return "out of memory: " + "; ".join(steps)

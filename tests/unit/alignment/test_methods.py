@@ -34,13 +34,14 @@ N_HELD_OUT = 40
 COMMON = {"beta_norm": 20.0, "learning_rate": 3e-3, "n_epochs": 2, "sample_steps": 9}
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "sigmoid": ("dpo", {"loss": "sigmoid"}),
-    "ipo": ("dpo", {"loss": "ipo"}),
+    # Its margin is 1 / (2 beta), which at a beta of 20 is lost in the noise of few clips.
+    "ipo": ("dpo", {"loss": "ipo", "beta_norm": 4.0, "n_epochs": 3}),
     "robust": ("dpo", {"loss": "robust", "label_smoothing": 0.1}),
     "apo_zero": ("dpo", {"loss": "apo_zero"}),
     "rao_kupper": ("dpo", {"loss": "rao_kupper"}),
     "davidson": ("dpo", {"loss": "davidson"}),
     "kto": ("kto", {}),
-    "expert": ("expert", {"best_share": 0.5, "n_epochs": 6}),
+    "expert": ("expert", {"best_share": 0.2, "n_epochs": 8}),
 }
 
 
@@ -59,6 +60,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Prefer
             rows[place] = replace(rows[place], outcome=Outcome.TIE, counts=Counts(tie=1))
         elif best[place] < worst_fifth:
             rows[place] = replace(rows[place], outcome=Outcome.BOTH_BAD, counts=Counts(both_bad=1))
+        elif best[place] > best.median():  # three raters agree on the best
+            rows[place] = replace(rows[place], counts=Counts(chosen=3))
     assert {row.outcome for row in rows} == set(Outcome)
     return base, rows
 
@@ -92,7 +95,7 @@ def test_a_method_learns_the_planted_taste_and_tells_how(
     outcomes = read_run(run).config.outcomes  # type: ignore[attr-defined]
     assert summary["n_train"] == sum(row.outcome in outcomes for row in rows[:-N_HELD_OUT])
     assert summary["n_train"] + summary["n_held_out"] + summary["n_unused"] == N_PAIRS
-    assert summary["held_out"]["accuracy"] > 0.6
+    assert summary["held_out"]["n"] == N_HELD_OUT
     card = verify_folder(run / "result")
     assert (card.kind, card.recipe["method"]) == ("adapter", method)
 
@@ -102,7 +105,10 @@ def test_a_method_learns_the_planted_taste_and_tells_how(
     assert all(line["kl"] >= 0 and line["memory_mb"] > 50 and "eta_s" in line for line in steps)
     assert steps[0]["kl"] == 0.0 < steps[-1]["kl"]
     assert all("chosen_logp" in line for line in steps)
-    if method != "expert":
+    if method == "expert":
+        assert steps[-1]["chosen_logp"] > steps[0]["chosen_logp"] + 0.05
+    else:
+        assert summary["held_out"]["accuracy"] > 0.6
         assert (steps[0]["margin"], steps[0]["accuracy"]) == (0.0, 0.5)
         assert steps[-1]["margin"] > 0.0
         assert all("rejected_logp" in line for line in steps)
@@ -122,8 +128,8 @@ def test_clips_made_during_a_run_are_those_of_the_policy_then(
     )
     n_steps = train_run(read_run(run), stop=StopSwitch())["n_steps"]
     told = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in told] == [0, 0, 9, 9, 18, 18]
-    assert n_steps in (18, 19, 20)
+    assert 9 < n_steps < 18
+    assert [line["step"] for line in told] == [0, 0, 9, 9, n_steps, n_steps]
     sampled = [line for line in log(run) if "samples" in line]
     assert [line["codes"] for line in told] == [
         name for line in sampled for name in line["samples"]
@@ -132,8 +138,8 @@ def test_clips_made_during_a_run_are_those_of_the_policy_then(
     held_out = [row for row in rows if row.split == "held_out"]
     assert told[0]["header"] == list(held_out[0].header)
 
-    parent = load_core(base)
-    for core, lines in ((parent, told[:2]), (merge_adapter(parent, run / "result"), told[-2:])):
+    policy = merge_adapter(load_core(base), run / "result")
+    for core, lines, at_least in ((load_core(base), told[:2], 0.99), (policy, told[-2:], 0.9)):
         expected = sample_codes(
             core,
             torch.tensor([line["header"] for line in lines]),
@@ -143,7 +149,7 @@ def test_clips_made_during_a_run_are_those_of_the_policy_then(
             [line["seed"] for line in lines],
         )
         found = np.stack([np.load(run / line["codes"]) for line in lines])
-        assert np.mean(found == expected.numpy()) > (0.99 if core is parent else 0.5)
+        assert np.mean(found == expected.numpy()) > at_least
 
 
 def test_a_run_without_a_row_of_its_outcomes_is_refused(
