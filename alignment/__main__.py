@@ -1,6 +1,7 @@
 """`python -m alignment METHOD RUN_FOLDER`: trains a run and exits with what became of it.
 
-`python -m alignment score --reward FOLDER CLIPS...` scores clips by a trained reward model.
+`python -m alignment score --reward FOLDER CLIPS...` scores clips by a trained reward model, and
+`python -m alignment best-of BASE REWARD PROMPTS OUT` makes clips and keeps the best.
 
 Exit codes:
   0   done, the checkpoint is in RUN_FOLDER/result
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.methods import METHODS
 from alignment.reward import command as scoring
+from alignment.rl import best_of
 
 if TYPE_CHECKING:
     from alignment.stopping import StopSwitch
@@ -70,6 +72,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             "--threads", type=int, default=1, help="threads of the matrix products (default: 1)"
         )
     scoring.add_command(methods)
+    best_of.add_command(methods)
     return parser.parse_args(arguments)
 
 
@@ -81,8 +84,8 @@ def main(arguments: list[str]) -> int:
     # Threads that wait for each other by spinning doubled the CPU time of a run.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-    if options.method == scoring.NAME:
-        return _score(options)
+    if options.method in (scoring.NAME, best_of.NAME):
+        return _score(options) if options.method == scoring.NAME else _keep_best(options)
 
     from alignment.errors import RunFolderError, StopRequested
     from alignment.stopping import StopSwitch
@@ -121,6 +124,20 @@ def _score(options: argparse.Namespace) -> int:
         print(f"error: {exc}", file=sys.stderr)
         return BAD_RUN
     print("\n".join(lines))
+    return DONE
+
+
+def _keep_best(options: argparse.Namespace) -> int:
+    """Returns the exit code of making clips and keeping the best."""
+    from alignment.errors import AlignmentError
+    from generator.errors import GeneratorError
+
+    try:
+        told = best_of.run_command(options)
+    except (AlignmentError, GeneratorError) as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return BAD_RUN
+    print(json.dumps(told, indent=1))
     return DONE
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from generator.synthesis import GeneratedClip, Generator
 
 N_CLIPS = 8
-COMMAND = "best-of"
+NAME = "best-of"
 CLIPS_FILE = "clips.jsonl"
 
 
@@ -118,7 +118,7 @@ def write_best(folder: Path, number: int, best: BestClip) -> dict[str, Any]:
 
 def add_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `best-of` to a command line; nothing heavy is imported for it."""
-    command = subparsers.add_parser(COMMAND, help="make clips and keep the best by a reward model")
+    command = subparsers.add_parser(NAME, help="make clips and keep the best by a reward model")
     command.add_argument("base", type=Path, help="folder of a full checkpoint")
     command.add_argument("reward_model", type=Path, help="folder of a reward model")
     command.add_argument("prompts", type=Path, help="JSON lines with prompt and duration_s")
@@ -133,22 +133,20 @@ def add_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def run_command(options: argparse.Namespace) -> dict[str, Any]:
     """Writes the best clips and returns how much better they are than a clip taken at random."""
+    import torch
+
     from alignment.errors import RunFolderError
-    from alignment.reward.model import load_reward
     from alignment.rl.held_out import told
-    from alignment.rl.rewards import ensemble_reward
-    from generator.errors import CheckpointError
+    from alignment.rl.models import model_reward
     from generator.measures import Estimate
     from generator.synthesis import load_generator
 
     if options.n < 1:
         raise RunFolderError(f"--n is at least 1, got {options.n}")
     wishes = read_wishes(options.prompts)
-    try:
-        generator = load_generator(options.base, options.adapters, options.device)
-    except CheckpointError as exc:
-        raise RunFolderError(f"the checkpoint cannot be loaded: {exc}") from exc
-    reward = ensemble_reward(load_reward(options.reward_model), options.penalty)
+    torch.set_num_threads(options.threads)
+    generator = load_generator(options.base, options.adapters, options.device)
+    reward = model_reward(options.reward_model, options.base, options.penalty, options.device)
     found = best_clips(generator, reward, wishes, n_clips=options.n, first_seed=options.seed)
     lines = [write_best(options.out, number, best) for number, best in enumerate(found)]
     content = "".join(json.dumps(line) + "\n" for line in lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,9 @@ from alignment.rl.held_out import (
     told,
 )
 from alignment.rl.judging import JUDGED_FOLDER, Judge
+from alignment.rl.models import run_rewards
 from alignment.rl.prompts import PromptRow, read_prompts, split_prompts
-from alignment.rl.rewards import Reward, ensemble_reward
+from alignment.rl.rewards import Reward
 from alignment.rl.rollouts import Rollouts
 from alignment.rl.trainers import RlTrainer, build_trainer, rl_figures
 from alignment.runs import (
@@ -57,16 +58,6 @@ from generator.lm.core import text_lengths
 from generator.measures import Estimate
 
 
-@dataclass(frozen=True)
-class Rewards:
-    """What a run learns from, and what watches it."""
-
-    reward: Reward
-    judge: Reward
-    is_judge_unseen: bool
-    """False where there is no judge of its own and the reward watches itself."""
-
-
 def train_rl(
     run: RunFolder,
     *,
@@ -87,7 +78,7 @@ def train_rl(
     assert isinstance(config, GrpoConfig | RlooConfig)
     core, parent_hash = load_parent(run)
     train, held_out_rows = run_prompts(run, core)
-    rewards = run_rewards(run, config, reward, judge)
+    rewards = run_rewards(run, config, reward, judge, device)
     stop.raise_if_requested()
 
     ranks = Ranks.of_environment()
@@ -189,23 +180,6 @@ def run_prompts(run: RunFolder, core: AnyCore) -> tuple[list[PromptRow], list[Pr
     return split_prompts(run.prompts, rows)
 
 
-def run_rewards(
-    run: RunFolder, config: RlConfig, reward: Reward | None, judge: Reward | None
-) -> Rewards:
-    """Returns the rewards given, or else those of the reward models that the run names."""
-    if reward is None:
-        reward = _model_reward(run.reward_model, config.reward_penalty)
-        if reward is None:
-            raise RunFolderError(f"method {run.method} needs a reward_model, run.json names none")
-        if run.judge_model is not None and _is_same(run.judge_model, run.reward_model):
-            raise RunFolderError(
-                f"judge_model {run.judge_model} is the reward_model itself; it has to be another"
-            )
-    if judge is None:
-        judge = _model_reward(run.judge_model, 0.0)
-    return Rewards(reward, judge or reward, is_judge_unseen=judge is not None)
-
-
 def report(held_out: HeldOutPrompts, policy: PeftModel, config: RlConfig) -> dict[str, Any]:
     """Returns how the policy does on fresh clips, beside its parent and the parent's best clips.
 
@@ -293,21 +267,4 @@ def _trackers(run: RunFolder, newest: Path | None) -> list[Tracker]:
         name=run.name,
         config={"method": run.method, **run.config.to_mapping()},
         first_step=step_of(newest) if newest else 0,
-    )
-
-
-def _model_reward(folder: Path | None, penalty: float) -> Reward | None:
-    if folder is None:
-        return None
-    from alignment.reward.model import load_reward
-
-    return ensemble_reward(load_reward(folder), penalty)
-
-
-def _is_same(folder: Path, other: Path | None) -> bool:
-    if other is None:
-        return False
-    cards = [(place / CARD_FILE).is_file() for place in (folder, other)]
-    return folder.resolve() == other.resolve() or (
-        all(cards) and content_hash(folder) == content_hash(other)
     )
