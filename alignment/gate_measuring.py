@@ -132,7 +132,9 @@ def _loudness_figure(shifts: dict[str, Shift] | str, shown: Mapping[str, Any]) -
     if isinstance(shifts, str):
         return Figure(None, {**shown, "error": shifts})
     level = shifts[LEVEL]
-    remark = f"{level.mean:+.2f} dB{_interval(level.low, level.high)}"
+    remark = f"{level.mean:+.2f} dB"
+    if level.low is not None and level.high is not None:
+        remark += f", {level.low:+.2f} to {level.high:+.2f}"
     return Figure(abs(level.mean), {**shown, "shift": level.to_json(), "remark": remark})
 
 
@@ -163,7 +165,7 @@ def _embedding_figures(
         f"distance {distance.distance:.3g}; the base is {band.low:.3g} to {band.high:.3g} from "
         f"itself, {band.n_clips} clips a side"
     )
-    remark = f"{spread.ratio:.3f}{_interval(spread.low, spread.high)}"
+    remark = f"spread {spread.ratio:.3f}, {spread.low:.3f} to {spread.high:.3f}"
     return {
         "distribution": Figure(distance.ratio, details),
         "embedding_diversity": Figure(
@@ -179,7 +181,3 @@ def _embeddings(embedder: ClipEmbedder, clips: ClipsByPrompt) -> NDArray[np.floa
         raise AlignmentError(f"expected as many clips of each prompt, got {sorted(counts)}")
     flat = [clip for of_prompt in clips.values() for clip in of_prompt]
     return embedder.embed(flat).reshape(len(clips), counts.pop(), -1)
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f", {low:+.3g} to {high:+.3g}"

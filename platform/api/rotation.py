@@ -1,7 +1,7 @@
 """The rotation: which checkpoints make new clips, and the decisions about them."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from django.http import HttpRequest
 from ninja import Router, Schema
@@ -49,13 +49,14 @@ class EntryAnswer(Schema):
 
 
 class EventAnswer(Schema):
-    """One decision. `actor` is null when the site decided."""
+    """One decision. `actor` is null when the site decided, from `figures`."""
 
     checkpoint: str
     action: RotationAction
     reason: str
     actor: str | None
     share: float | None
+    figures: dict[str, Any]
     created_at: datetime
 
 
@@ -90,6 +91,7 @@ def rotation_answer(population: Population) -> RotationAnswer:
                 reason=event.reason,
                 actor=event.actor.get_username() if event.actor else None,
                 share=event.share,
+                figures=event.figures,
                 created_at=event.created_at,
             )
             for event in rotation_events(population)[:SHOWN_EVENTS]

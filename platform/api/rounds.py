@@ -101,13 +101,14 @@ class MetricAnswer(Schema):
 
 
 class EvaluationAnswer(Schema):
-    """One check of the gate."""
+    """One check of the gate; `details` hold what it stands on, intervals and shifts included."""
 
     check: str
     figure: float | None
     threshold: float | None
     verdict: Verdict
     sentence: str
+    details: Json
 
 
 class SampleAnswer(Schema):
@@ -231,6 +232,7 @@ def _evaluation_answer(evaluation: Evaluation) -> EvaluationAnswer:
         threshold=evaluation.threshold,
         verdict=Verdict(evaluation.verdict),
         sentence=evaluation.sentence,
+        details=evaluation.details,
     )
 
 

@@ -111,7 +111,7 @@ CHECKS: Mapping[str, Check] = {
             "embedding_diversity",
             "upper end of the 95% interval of the spread within a prompt, candidate over base",
             Bound.AT_LEAST,
-            0.9,
+            0.8,
         ),
     )
 }

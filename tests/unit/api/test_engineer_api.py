@@ -287,11 +287,12 @@ def test_a_round_is_started_watched_and_cancelled(
     stored = Round.objects.get()
     record_round_metric(round=stored, step=1, n_steps=9, values={"loss": 0.69, "eta_s": 80.0})
     record_round_metric(round=stored, step=2, n_steps=9, values={"loss": 0.6, "margin": 0.1})
-    record_evaluation(round=stored, check_name="silence", figure=0.5)
+    record_evaluation(round=stored, check_name="silence", figure=0.5, details={"n_clips": 8})
     read = reviewer.api("GET", f"rounds/{started['id']}").json()
     assert [metric["values"].get("loss") for metric in read["metrics"]] == [0.69, 0.6]
-    assert read["progress"] == {"step": 2, "n_steps": 9, "eta_s": None}
+    assert read["progress"] == {"step": 2, "n_steps": 9, "eta_s": None, "memory_mb": None}
     assert [(e["check"], e["verdict"]) for e in read["evaluations"]] == [("silence", "failed")]
+    assert read["evaluations"][0]["details"] == {"n_clips": 8}
     assert reviewer.api("GET", f"rounds/{started['name']}").json() == read
     listed = reviewer.api("GET", "rounds?study=first&population=people&state=frozen").json()
     assert listed[0]["progress"] == read["progress"]

@@ -27,7 +27,7 @@ from attune.rounds.gate import (
         ("distribution", 2.0, 2.01),
         ("loudness_shift", 2.0, 2.01),
         ("diversity", 0.9, 0.89),
-        ("embedding_diversity", 0.9, 0.89),
+        ("embedding_diversity", 0.8, 0.79),
     ],
 )
 def test_each_check_passes_at_its_threshold_and_fails_beyond_it(

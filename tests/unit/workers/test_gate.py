@@ -41,7 +41,7 @@ HELD_OUT = {
 }
 
 
-SMALL = GatePlan(n_prompts=6, n_clips=12, duration_s=1.0, n_sets=2)
+SMALL = GatePlan(n_prompts=6, n_clips=24, duration_s=1.0, n_sets=2)
 
 
 @pytest.fixture
@@ -111,8 +111,8 @@ def test_what_is_shown_stands_in_the_details(candidate: Checkpoint) -> None:
     ]  # fmt: skip
     assert all(shift["low"] <= shift["mean"] <= shift["high"] for shift in told["shifts"])
     assert told["band"]["low"] < told["band"]["median"] < told["band"]["high"]
-    assert (told["band"]["n_clips"], told["band"]["n_reseeds"]) == (12, 1)
-    assert told["n_clips"] == 12
+    assert (told["band"]["n_clips"], told["band"]["n_reseeds"]) == (24, 1)
+    assert told["n_clips"] == 24
     assert told["reads"] == "the clips' own codes"
     assert details["held_out_accuracy"]["accuracy"] == 0.7
     assert "of 30 preferences on prompts held out" in details["held_out_accuracy"]["remark"]
