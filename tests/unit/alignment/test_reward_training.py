@@ -12,17 +12,21 @@ from alignment.errors import ConfigError, RunFolderError, StopRequested
 from alignment.reward.config import RewardConfig
 from alignment.reward.features import codes_of_recording, codes_of_waveform
 from alignment.reward.model import load_reward
+from alignment.reward.sources import codec_hash
 from alignment.reward.training import train_reward_run
 from alignment.runs import read_run
 from alignment.stopping import StopSwitch
 from generator.audio import write_wav
-from generator.checkpoints import verify_folder
+from generator.checkpoints import verify_folder, write_card
 from generator.codec.model import load_codec
+from generator.command import STARTER
 from generator.errors import CheckpointError, RequestError
+from generator.representation.encoder import RepresentationEncoder, save_encoder
 from tests.tiny import TINY_CODEC
 from tests.unit.alignment.planted import FEW_CODES
 from tests.unit.alignment.reward_runs import (
     N_FRAMES,
+    TINY_ENCODER,
     Pairs,
     coin,
     draw_clip,
@@ -339,3 +343,16 @@ def test_a_waveform_of_another_rate_is_coded_as_it_sounds(trained: Path) -> None
     assert codes.shape == (4, 25)
     with pytest.raises(RequestError, match="finite samples"):
         codes_of_waveform(codec, np.full(1000, np.nan), 16000)
+
+
+def test_clips_of_a_stereo_base_are_heard_in_mono_by_the_starters_codec(tmp_path: Path) -> None:
+    run = write_reward_run(tmp_path, Pairs(n_train=8, n_held_out=0, n_prompts=1))
+    write_card(tmp_path / "base", name="wide", kind="full", licence="Apache-2.0", channels=2)
+    wide = RepresentationEncoder(replace(TINY_ENCODER, codebook_size=512))
+    save_encoder(wide, tmp_path / "encoder")
+
+    train(run)
+
+    stored = json.loads((run / "result" / "reward.json").read_text())
+    assert stored["codec_sha256"] == codec_hash(STARTER)
+    assert load_reward(run / "result").reader.codebooks.shape == (2, 512, 64)
