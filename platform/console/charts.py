@@ -6,10 +6,11 @@ them. Lines are polylines in a box 1000 wide that the browser stretches.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 BOX_WIDTH = 1000
+MOST_POINTS = 400
 
 
 @dataclass(frozen=True)
@@ -70,20 +71,22 @@ class WhiskerRow:
 
 @dataclass(frozen=True)
 class Series:
-    """Values by step, with the tone they are drawn in."""
+    """Values by step, with the tone they are drawn in and how far they spread at each step."""
 
     name: str
     tone: str
     values: Sequence[tuple[int, float]]
+    spread: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Line:
-    """A series as drawn, with its last value."""
+    """A series as drawn, with its last value; `area` is the outline of its spread, or empty."""
 
     name: str
     tone: str
     points: str
+    area: str
     end_x: str
     end_y: str
     last: str
@@ -203,6 +206,13 @@ def line_chart(
     if not drawn:
         return None
     found = [value for one in drawn for _, value in one.values]
+    found += [
+        value + sign * one.spread[step]
+        for one in drawn
+        for step, value in one.values
+        if step in one.spread
+        for sign in (-1, 1)
+    ]
     if guide is not None:
         found.append(guide)
     low, high = min(found), max(found)
@@ -220,12 +230,16 @@ def line_chart(
     lines = []
     for one in drawn:
         step, value = one.values[-1]
-        points = [(BOX_WIDTH * s / last_step, y(v)) for s, v in one.values]
+        shown = thinned(one.values)
+        around = [(s, v, one.spread[s]) for s, v in shown if s in one.spread]
+        outline = [(s, v + spread) for s, v, spread in around]
+        outline += [(s, v - spread) for s, v, spread in reversed(around)]
         lines.append(
             Line(
                 name=one.name,
                 tone=one.tone,
-                points=" ".join(f"{px:.1f},{py:.1f}" for px, py in points),
+                points=_points((BOX_WIDTH * s / last_step, y(v)) for s, v in shown),
+                area=_points((BOX_WIDTH * s / last_step, y(v)) for s, v in outline),
                 end_x=_percent(100 * step / last_step),
                 end_y=f"{y(value):.1f}",
                 last=said(value),
@@ -244,6 +258,16 @@ def line_chart(
         height=height,
         label_y=height - 6,
     )
+
+
+def thinned(values: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
+    """The values with most of them left out where there are more than a screen can show."""
+    stride = math.ceil(len(values) / MOST_POINTS)
+    return values if stride <= 1 else [*values[:-1:stride], values[-1]]
+
+
+def _points(places: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
 
 
 def _step_ticks(last_step: int) -> Iterable[Tick]:

@@ -108,7 +108,11 @@ def knob_hint(name: str, setting: Setting) -> str:
     line = KNOB_LINES.get(name, ("", ""))[1]
     match setting:
         case Knob():
-            allowed = f"{setting.low:g} to {setting.high:g}; empty: {setting.default:g}."
+            low, high, default = (
+                f"{value:.0f}" if setting.kind is int else f"{value:g}"
+                for value in (setting.low, setting.high, setting.default)
+            )
+            allowed = f"{low} to {high}; empty: {default}."
             return f"{line} {allowed}".strip()
         case Words() | Flag():
             return line

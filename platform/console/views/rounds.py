@@ -1,13 +1,17 @@
 """Rounds: the list, one that is watched while it trains, cancelling."""
 
+from collections.abc import Sequence
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 
 from attune.rounds.errors import RoundError
 from attune.rounds.gate import CHECKS
-from attune.rounds.models import RUNNING_STATES, Round, RoundMetric
+from attune.rounds.models import RUNNING_STATES, Round, RoundMethod, RoundMetric, RoundSample
 from attune.rounds.run_files import log_tail
 from attune.rounds.selectors import (
     RoundDetail,
@@ -17,10 +21,12 @@ from attune.rounds.selectors import (
 )
 from attune.rounds.services import cancel_round
 from console.access import action, page
-from console.charts import LineChart, Series, line_chart
+from console.gate_pictures import gauge, shift_rows
 from console.pages import chosen_population, csv_answer, show, wants_csv
+from console.round_charts import metric_table, round_charts
 
 SHOWN_ROUNDS = 100
+SHOWN_STEPS = 8
 LIST_HEADER = (
     *("id", "name", "study", "population", "method", "base_checkpoint", "produced_checkpoint"),
     *("state", "n_usable", "n_train", "dataset_sha256", "created_at", "finished_at", "outcome"),
@@ -55,6 +61,7 @@ def round_detail(request: HttpRequest, number: int, *, may_act: bool) -> HttpRes
     if wants_csv(request):
         return _metrics_csv(detail)
     is_running = stored.state in RUNNING_STATES
+    again = again_address(stored)
     is_polled = request.headers.get("HX-Request") == "true"
     answer = show(
         request,
@@ -66,38 +73,17 @@ def round_detail(request: HttpRequest, number: int, *, may_act: bool) -> HttpRes
         is_running=is_running,
         progress=_progress(detail.latest_metric),
         charts=round_charts(detail),
+        table=metric_table(detail.metrics),
+        heard=heard_prompts(detail.samples),
+        checks=[(check, gauge(check)) for check in detail.evaluations],
+        shifts=shift_rows(detail.evaluations),
+        again=again,
         log=log_tail(stored),
         n_checks=len(CHECKS),
     )
     if is_polled and not is_running:
         answer["HX-Refresh"] = "true"
     return answer
-
-
-def round_charts(detail: RoundDetail) -> list[LineChart]:
-    """Loss, reward margin and accuracy over the steps, those that were logged."""
-    latest = detail.latest_metric
-    n_steps = latest.n_steps if latest else 0
-    charts = (
-        line_chart("Loss", [Series("loss", "ink", detail.series("loss"))], n_steps=n_steps),
-        line_chart(
-            "Reward margin",
-            [Series("margin", "a", detail.series("margin"))],
-            n_steps=n_steps,
-            guide=0.0,
-        ),
-        line_chart(
-            "Accuracy",
-            [
-                Series("training", "a", detail.series("accuracy")),
-                Series("held out", "b", detail.series("held_out_accuracy")),
-            ],
-            n_steps=n_steps,
-            guide=0.5,
-            is_share=True,
-        ),
-    )
-    return [chart for chart in charts if chart is not None]
 
 
 def _progress(metric: RoundMetric | None) -> dict[str, object]:
@@ -108,7 +94,43 @@ def _progress(metric: RoundMetric | None) -> dict[str, object]:
         "n_steps": metric.n_steps,
         "share": min(1.0, metric.step / metric.n_steps),
         "eta_s": metric.values.get("eta_s"),
+        "memory_mb": metric.values.get("memory_mb"),
     }
+
+
+def heard_prompts(
+    samples: Sequence[RoundSample],
+) -> list[tuple[str, int | None, list[RoundSample]]]:
+    """(prompt, seed, its clips by step) of the clips that a round made on the way."""
+    found: dict[tuple[str, int | None], list[RoundSample]] = {}
+    for sample in samples:
+        found.setdefault((sample.prompt, sample.seed), []).append(sample)
+    return [(prompt, seed, _ends(clips)) for (prompt, seed), clips in found.items()]
+
+
+def _ends(clips: list[RoundSample]) -> list[RoundSample]:
+    """The first clip, with which the others are compared, and the latest ones."""
+    return clips if len(clips) <= SHOWN_STEPS else [clips[0], *clips[1 - SHOWN_STEPS :]]
+
+
+def again_address(stored: Round) -> str:
+    """The form of a new round with everything that this one was started with."""
+    if stored.method == RoundMethod.MIX:
+        return reverse("console:rounds")
+    fields: dict[str, object] = {
+        "study": stored.study.slug,
+        "base": stored.base_checkpoint.name,
+        "method": stored.method,
+        "rater_group": stored.filters.get("rater_group"),
+        "reward_model": stored.reward_model.name if stored.reward_model else None,
+        "judge_model": stored.judge_model.name if stored.judge_model else None,
+    }
+    fields |= {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in stored.config.items()
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
+    return f"{reverse('console:new-round')}?{urlencode(given)}"
 
 
 def _metrics_csv(detail: RoundDetail) -> HttpResponse:

@@ -93,7 +93,7 @@ def test_a_running_round_refreshes_itself_until_it_ends(reviewer: Person, runnin
     text = text_of(reviewer, address)
     assert 'hx-trigger="every 2s"' in text
     assert "step 2 of 9" in text
-    assert "about 1 min 15 s left" in text
+    assert "<dt>left, about</dt><dd>1 min 15 s</dd>" in text
     assert text.count("<polyline") == 3
     assert "share of silent clips is 0.5; at most 0 was needed" in text
 
