@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soundfile
 import structlog
+from django.conf import settings
 from numpy.typing import NDArray
 
 from attune.catalog.models import Checkpoint, CheckpointKind, Clip
@@ -19,6 +22,7 @@ from workers.outcomes import WorkFailed
 
 if TYPE_CHECKING:
     from alignment.reward.model import RewardModel
+    from generator.codec.model import Codec
 
 BATCH_CLIPS = 32
 
@@ -31,9 +35,9 @@ def score_clips(job: Job, lease: Lease) -> None:
     Safe to run again: a batch is stored as soon as it is scored, and only clips without a score
     are asked for.
     """
-    from alignment.reward.model import load_reward
-
     from alignment.errors import AlignmentError
+    from alignment.reward.model import load_reward
+    from generator.codec.model import load_codec
 
     checkpoint = Checkpoint.objects.get(pk=job.arguments["checkpoint"])
     if checkpoint.kind != CheckpointKind.REWARD:
@@ -43,29 +47,34 @@ def score_clips(job: Job, lease: Lease) -> None:
         return
     try:
         model = load_reward(checkpoint_folder(checkpoint))
+        codec = load_codec(Path(settings.ATTUNE_STARTER))
         for start in range(0, len(clips), BATCH_CLIPS):
             lease.renew({"share": round(start / len(clips), 3), "n_clips": len(clips)})
             batch = clips[start : start + BATCH_CLIPS]
-            record_clip_scores(checkpoint=checkpoint, scores=_scored(model, batch))
+            record_clip_scores(checkpoint=checkpoint, scores=_scored(model, codec, batch))
     except (AlignmentError, GeneratorError, OSError, ValueError) as exc:
         raise WorkFailed(f"reward model {checkpoint.name}: {exc}") from exc
     logger.info("clips_scored", checkpoint=checkpoint.name, n_clips=len(clips))
 
 
-def _scored(model: RewardModel, clips: Sequence[Clip]) -> list[ScoredClip]:
-    scores = model.score([_codes(clip) for clip in clips])
+def _scored(model: RewardModel, codec: Codec, clips: Sequence[Clip]) -> list[ScoredClip]:
+    scores = model.score([_codes(codec, clip) for clip in clips])
     return [
         ScoredClip(clip=clip, mean=float(mean), std=float(std))
         for clip, mean, std in zip(clips, scores.mean, scores.std, strict=True)
     ]
 
 
-def _codes(clip: Clip) -> NDArray[np.int16]:
-    """Returns codes that the model reads: the clip's own, or its sound in the starter's codec."""
-    if full_checkpoint(clip.checkpoint).family == "starter":
+def _codes(codec: Codec, clip: Clip) -> NDArray[np.int16]:
+    """Returns codes that the model reads: the clip's own, or its sound coded anew.
+
+    Clips of stereo checkpoints and of other families have codes of another codec.
+    """
+    from alignment.reward.features import codes_of_waveform
+
+    full = full_checkpoint(clip.checkpoint)
+    if full.family == "starter" and full.card.get("channels", 1) == 1:
         codes: NDArray[np.int16] = np.load(media_file(clip.codes_path), allow_pickle=False)
         return codes
-    raise ValueError(
-        f"clip {clip.pk} has codes of the family {clip.checkpoint.family}; "
-        "a reward model reads those of the starter"
-    )
+    waveform, rate_hz = soundfile.read(media_file(clip.audio_path), dtype="float32")
+    return codes_of_waveform(codec, waveform.T, rate_hz)

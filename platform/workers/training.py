@@ -114,11 +114,11 @@ def write_run_folder(round: Round) -> Path:
         "config": trainer_config(round),
         "dataset_sha256": round.dataset_sha256,
     }
-    if round.method in REWARDED_METHODS:
-        assert round.reward_model is not None
-        assert round.judge_model is not None
+    if round.reward_model is not None:
         run["reward_model"] = str(checkpoint_folder(round.reward_model))
+    if round.judge_model is not None:
         run["judge_model"] = str(checkpoint_folder(round.judge_model))
+    if round.method in REWARDED_METHODS:
         run["prompts"] = PROMPTS_FILE
         write_atomically(folder / PROMPTS_FILE, dataset_bytes(export_prompts(round)))
     write_atomically(folder / PREFERENCES_FILE, dataset_bytes(export_preferences(round)))

@@ -58,7 +58,7 @@ ADAPTER_SETTINGS: Mapping[str, Setting] = {
 
 REWARDED_SETTINGS: Mapping[str, Setting] = {
     "n_steps": Knob(int, 1, 10**5, 60),
-    "prompts_per_step": Knob(int, 1, 1024, 8),
+    "batch_prompts": Knob(int, 1, 1024, 8),
     "group_size": Knob(int, 2, 256, 8),
     "reward_penalty": Knob(float, 0.0, 10.0, 0.5),
     "judge_steps": Knob(int, 1, 10**6, 10),
@@ -68,7 +68,6 @@ REWARDED_SETTINGS: Mapping[str, Setting] = {
     **ADAPTER_SETTINGS,
     "learning_rate": Knob(float, 1e-8, 0.1, 3e-4),
     "precision": Words(("auto", "float32", "bfloat16"), "float32"),
-    "sample_steps": Knob(int, 0, 10**6, 10),
 }
 """What the methods that learn from a reward model have in common."""
 
@@ -100,11 +99,21 @@ SETTINGS: Mapping[RoundMethod, Mapping[str, Setting]] = {
         "n_epochs": Knob(int, 1, 50, 3),
         "batch_clips": Knob(int, 1, 1024, 16),
         "best_share": Knob(float, 0.01, 1.0, 0.1),
+        "reward_penalty": Knob(float, 0.0, 10.0, 0.5),
         **ADAPTER_SETTINGS,
     },
     RoundMethod.GRPO: {**REWARDED_SETTINGS, "beta": Knob(float, 0.0, 100.0, 0.04)},
     RoundMethod.RLOO: {**REWARDED_SETTINGS, "beta": Knob(float, 0.0, 100.0, 0.01)},
-    RoundMethod.REWARD: {"seed": Knob(int, 0, 2**32 - 1, 0)},
+    RoundMethod.REWARD: {
+        "tie_model": Words(("davidson", "rao_kupper"), "davidson"),
+        "uses_ties": Flag(True),
+        "n_members": Knob(int, 2, 50, 5),
+        "n_folds": Knob(int, 2, 20, 5),
+        "penalty": Knob(float, 0.0, 100.0, 0.0),
+        "self_agreement": Knob(float, 0.0, 1.0, 0.0),
+        "self_agreement_n": Knob(int, 0, 10**9, 0),
+        "seed": Knob(int, 0, 2**32 - 1, 0),
+    },
     RoundMethod.MIX: {},
 }
 
@@ -127,13 +136,19 @@ def outcomes_of(method: RoundMethod, config: Mapping[str, object]) -> frozenset[
     match method:
         case RoundMethod.DPO if config.get("loss") in TIE_AWARE_LOSSES:
             return frozenset({Outcome.CHOSEN, Outcome.TIE})
-        case RoundMethod.REWARD:
+        case RoundMethod.REWARD if config.get("uses_ties", True):
             return frozenset({Outcome.CHOSEN, Outcome.TIE})
         case RoundMethod.KTO:
             return frozenset({Outcome.CHOSEN, Outcome.BOTH_BAD})
         case RoundMethod.EXPERT:
             return frozenset(Outcome)
-        case RoundMethod.DPO | RoundMethod.GRPO | RoundMethod.RLOO | RoundMethod.MIX:
+        case (
+            RoundMethod.DPO
+            | RoundMethod.REWARD
+            | RoundMethod.GRPO
+            | RoundMethod.RLOO
+            | RoundMethod.MIX
+        ):
             return frozenset({Outcome.CHOSEN})
 
 
@@ -234,7 +249,7 @@ def _check_smoothing(loss: str, smoothing: object) -> None:
 
 def _check_accumulation(numbers: Mapping[str, object]) -> None:
     """Raises where the clips of a step cannot be gone through in equal parts."""
-    prompts, group = numbers["prompts_per_step"], numbers["group_size"]
+    prompts, group = numbers["batch_prompts"], numbers["group_size"]
     parts = numbers["accumulation_steps"]
     assert isinstance(prompts, int | float)
     assert isinstance(group, int | float)

@@ -192,27 +192,33 @@ def find_plan_refusals(plan: Plan) -> list[str]:
         found += _find_mix_refusals(plan)
     elif (refusal := find_base_refusal(plan.study, plan.base_checkpoint)) is not None:
         found.append(refusal)
+    return found + _find_reward_refusals(plan)
+
+
+def _find_reward_refusals(plan: Plan) -> list[str]:
+    needed = plan.method in REWARDED_METHODS
+    may_be_named = {
+        "reward model": needed or plan.method is RoundMethod.EXPERT,
+        "judge model": needed,
+    }
     named = {"reward model": plan.reward_model, "judge model": plan.judge_model}
-    if plan.method in REWARDED_METHODS:
-        for role, checkpoint in named.items():
-            if checkpoint is None:
-                n_known = Checkpoint.objects.filter(
-                    kind=CheckpointKind.REWARD, is_retired=False
-                ).count()
-                found.append(f"{plan.method} needs a {role}; {n_known} reward models are stored")
-            elif checkpoint.kind != CheckpointKind.REWARD:
-                found.append(f"checkpoint {checkpoint.name} is {checkpoint.kind}, no {role}")
-        if plan.reward_model is not None and plan.reward_model == plan.judge_model:
-            found.append(
-                f"reward model and judge model are both {plan.reward_model.name}: 2 different "
-                "ones are needed, because the judge must not be what is learned from"
-            )
-    else:
-        found += [
-            f"{plan.method} reads no {role}, got {checkpoint.name}"
-            for role, checkpoint in named.items()
-            if checkpoint is not None
-        ]
+    found = []
+    for role, checkpoint in named.items():
+        if checkpoint is None:
+            if needed:
+                stored = Checkpoint.objects.filter(kind=CheckpointKind.REWARD, is_retired=False)
+                found.append(
+                    f"{plan.method} needs a {role}; {stored.count()} reward models are stored"
+                )
+        elif not may_be_named[role]:
+            found.append(f"{plan.method} reads no {role}, got {checkpoint.name}")
+        elif checkpoint.kind != CheckpointKind.REWARD:
+            found.append(f"checkpoint {checkpoint.name} is {checkpoint.kind}, no {role}")
+    if plan.reward_model is not None and plan.reward_model == plan.judge_model:
+        found.append(
+            f"reward model and judge model are both {plan.reward_model.name}: 2 different "
+            "ones are needed, because the judge must not be what is learned from"
+        )
     return found
 
 

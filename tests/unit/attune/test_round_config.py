@@ -58,7 +58,7 @@ def test_every_setting_is_the_trainers_with_the_same_bounds_and_default(
     trainer = METHODS[method].config_class
     bounds, choices, defaults = trainer.bounds(), trainer.choices(), trainer().to_mapping()
     known = SETTINGS[method]
-    assert set(known) == set(defaults) - {"lora_targets"}
+    assert set(known) == set(defaults) - {"lora_targets", "encoder", "features"}
     for name, setting in known.items():
         match setting:
             case Knob():

@@ -7,12 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
+import soundfile
 from django.conf import LazySettings
 from django.utils import timezone
 
 from attune.jobs.models import Job, JobKind, JobState
 from attune.jobs.services import claim_job
-from attune.rounds.models import Round, RoundState
+from attune.rounds.models import Round, RoundSample, RoundState
+from attune.rounds.run_files import sample_file
+from attune.rounds.selectors import get_round_detail
 from attune.rounds.services import cancel_round, record_round_metric
 from tests.integration.scene import add_tiny_checkpoint, start_test_round
 from workers import training
@@ -179,3 +182,59 @@ def test_a_trainer_that_saved_and_stopped_unasked_goes_on_later(
     carry_out("gpu", new_owner())
     job = Job.objects.get(kind=JobKind.RUN_ROUND)
     assert (job.state, job.attempts) == (JobState.QUEUED, 1)
+
+
+def test_a_trainer_out_of_memory_fails_the_attempt_with_its_advice_and_not_the_worker(
+    new_round: Round, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_with(
+        monkeypatch,
+        "print('error: out of memory: set batch_pairs to 8 (it is 16)', file=sys.stderr)\n"
+        "sys.exit(76)\n",
+    )
+    carry_out("gpu", new_owner())
+    job = Job.objects.get(kind=JobKind.RUN_ROUND)
+    assert (job.state, job.attempts) == (JobState.QUEUED, 1)
+    assert "set batch_pairs to 8" in job.error
+    assert "gradient_checkpointing" in job.error
+    Job.objects.filter(pk=job.pk).update(attempts=2, not_before=None)
+    carry_out("gpu", new_owner())
+    new_round.refresh_from_db()
+    assert new_round.state == RoundState.FAILED
+    assert "set batch_pairs to 8" in new_round.error
+
+
+def test_samples_are_decoded_beside_the_training_and_recorded_with_memory(
+    new_round: Round, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_with(
+        monkeypatch,
+        "import numpy\n"
+        "(folder / 'samples').mkdir(exist_ok=True)\n"
+        "name = 'samples/step-1-0.npy'\n"
+        "numpy.save(folder / name, numpy.zeros((4, 25), 'int16'))\n"
+        "line = {'step': 1, 'prompt': 'a waltz', 'seed': 7, 'codes': name}\n"
+        "(folder / 'samples.jsonl').write_text(json.dumps(line) + '\\n')\n"
+        "log(1, loss=0.7, memory_mb=321.0, samples=[name, '../../outside.npy'])\n"
+        "sys.exit(1)\n",
+    )
+    carry_out("gpu", new_owner())
+    sample = RoundSample.objects.get()
+    assert (sample.step, sample.number, sample.prompt, sample.seed) == (1, 0, "a waltz", 7)
+    assert sample.duration_s == 1.0
+    file = sample_file(sample)
+    assert file is not None
+    assert soundfile.info(file).frames == 16_000
+    detail = get_round_detail(new_round)
+    assert detail.peak_memory_mb == 321.0
+    assert detail.samples == [sample]
+    assert "samples" not in detail.metrics[0].values
+    new_round.refresh_from_db()
+    assert new_round.device.startswith("CPU with ")
+    # Another attempt finds the sound that is there.
+    written_at = file.stat().st_mtime_ns
+    folder = run_folder(new_round)
+    with training.SampleDecoder(new_round, folder, folder / "no codec") as again:
+        again.take(1, ["samples/step-1-0.npy"])
+        assert again.record_ready(wait=True) == 1
+    assert file.stat().st_mtime_ns == written_at

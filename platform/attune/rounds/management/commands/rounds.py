@@ -193,11 +193,12 @@ class Command(BaseCommand):
         """Queues a mix of adapters."""
         parts = []
         for word in options["parts"]:
-            name, _, weight = word.rpartition("=")
+            name, _, text = word.rpartition("=")
             try:
-                parts.append((get_checkpoint(name), float(weight)))
+                weight = float(text)
             except ValueError as exc:
                 raise CommandError(f"expected CHECKPOINT=WEIGHT, got {word!r}") from exc
+            parts.append((get_checkpoint(name), weight))
         round = create_mix(study=get_study(options["study"]), parts=parts, name=options["name"])
         yield f"round {round.name}: a mix of {len(parts)} adapters of {round.base_checkpoint.name}"
 
