@@ -41,7 +41,6 @@ class RlConfig(TrainingConfig):
 class GrpoConfig(RlConfig):
     """Group relative policy optimisation (Shao et al. 2024, arXiv:2402.03300)."""
 
-    learning_rate: float = number(3e-4, 1e-8, 0.1)
     beta: float = number(0.04, 0.0, 100.0)
     """Weight of the divergence from the parent, per code, beside advantages of deviation 1."""
 
@@ -50,7 +49,6 @@ class GrpoConfig(RlConfig):
 class RlooConfig(RlConfig):
     """REINFORCE with a leave-one-out baseline (Ahmadian et al. 2024, arXiv:2402.14740)."""
 
-    learning_rate: float = number(3e-4, 1e-8, 0.1)
     beta: float = number(0.01, 0.0, 100.0)
     """What a clip's reward loses for each nat of divergence from the parent, summed over the
     clip. A clip has hundreds of codes, so that equal numbers mean far more here than in GRPO."""

@@ -27,6 +27,7 @@ def test_settings_survive_json() -> None:
 def test_the_defaults_are_those_of_the_recipe() -> None:
     config = GrpoConfig()
     assert (config.group_size, config.beta, config.best_of) == (8, 0.04, 8)
+    assert config.learning_rate == 1e-3
     assert config.precision is Precision.FLOAT32
 
 
