@@ -21,7 +21,15 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 PATHS = (
     *("", "leaderboard/", "rounds/", "rounds/new/", "rounds/{round}/", "checkpoints/"),
-    *("checkpoints/quagga-canary/", "rotation/", "studies/", "prompts/", "clips/", "jobs/"),
+    *(
+        "checkpoints/quagga-canary/",
+        "lineage/",
+        "rotation/",
+        "studies/",
+        "prompts/",
+        "clips/",
+        "jobs/",
+    ),
     *("leaderboard/?population=rehearsal", "rotation/?population=rehearsal"),
 )
 

@@ -16,6 +16,7 @@ PAGES = [
     "/console/rounds/{round}/",
     "/console/checkpoints/",
     "/console/checkpoints/aligned/",
+    "/console/lineage/",
     "/console/rotation/",
     "/console/studies/",
     "/console/prompts/",

@@ -79,6 +79,7 @@ def test_populations_are_labelled_and_never_mixed(reviewer: Person, canary: Chec
         ("rounds/new/", "No study yet"),
         ("checkpoints/", "manage.py setup_demo"),
         ("rotation/", "manage.py setup_demo"),
+        ("lineage/", "manage.py setup_demo"),
         ("studies/", "POST /api/v1/studies"),
         ("clips/", "No clip here"),
         ("jobs/", "No worker is busy"),
