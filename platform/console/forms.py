@@ -21,6 +21,12 @@ class DecisionForm(forms.Form):
         ]
     )
     reason = forms.CharField(max_length=2000)
+    share = forms.FloatField(
+        required=False,
+        min_value=0.01,
+        max_value=1.0,
+        error_messages={"invalid": "a weight is a number from 0.01 to 1"},
+    )
 
 
 def melody_field(help_text: str = "") -> forms.ModelChoiceField:

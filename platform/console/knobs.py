@@ -49,7 +49,7 @@ KNOB_LINES: Mapping[str, tuple[str, str]] = {
     "desirable_weight": ("Weight of wanted clips", "Against that of unwanted ones."),
     "undesirable_weight": ("Weight of unwanted clips", "Against that of wanted ones."),
     "best_share": ("Best share", "Which part of the clips is imitated, the best first."),
-    "prompts_per_step": ("Prompts a step", "Prompts whose clips make one update."),
+    "batch_prompts": ("Prompts a batch", "Prompts whose clips are scored at once."),
     "group_size": ("Clips a prompt", "Clips compared with each other in a group."),
     "reward_penalty": ("Penalty of doubt", "Standard deviations taken off the mean reward."),
     "judge_steps": ("Steps between judgements", "How often the unseen judge listens."),
@@ -67,11 +67,12 @@ KNOB_LINES: Mapping[str, tuple[str, str]] = {
     "logging_steps": ("Steps between points", "How fine the curves are."),
     "sample_steps": ("Steps between samples", "How often clips are made to listen to; 0 is never."),
     "sample_clips": ("Clips a sample", "How many clips are made then."),
-    "features": ("Features", "What of a clip is read."),
     "tie_model": ("Tie model", "How ties come about."),
     "uses_ties": ("Learns from ties", "Without it tied pairs are left out."),
     "n_members": ("Members", "Heads of the ensemble, each on its own resample of raters."),
     "n_folds": ("Folds", "Parts that penalty and temperature are chosen on."),
+    "self_agreement": ("Self-agreement", "Share of repeat pairs answered alike; 0 is not known."),
+    "self_agreement_n": ("Repeat pairs", "How many repeat pairs that share stands on."),
     "penalty": ("Penalty", "Weight of the squared weights; 0 has cross-validation choose."),
 }
 
@@ -79,7 +80,8 @@ FIRST_KNOBS = frozenset(
     {
         *("loss", "n_epochs", "n_steps", "learning_rate", "beta_norm", "beta", "sft_weight"),
         *("label_smoothing", "tie_share", "best_share", "desirable_weight", "undesirable_weight"),
-        *("prompts_per_step", "group_size", "reward_penalty", "seed"),
+        *("batch_prompts", "group_size", "reward_penalty", "seed"),
+        *("tie_model", "uses_ties", "n_members"),
     }
 )
 """The settings that are shown at once; the others wait behind a click."""

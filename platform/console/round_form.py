@@ -115,12 +115,12 @@ class RoundForm(forms.Form):
         for field in self.fields.values():
             if isinstance(field, forms.ModelChoiceField):
                 field.error_messages["invalid_choice"] = "Got %(value)s, choose one of the list."
-        self.method = self._chosen_method()
-        if self.method not in REWARDED_METHODS:
+        self.chosen_method = self._chosen_method()
+        if self.chosen_method not in REWARDED_METHODS:
             for name in MODEL_FIELDS:
                 del self.fields[name]
         loss = str(self._value("loss") or "")
-        self.settings = knobs_of(self.method, loss)
+        self.settings = knobs_of(self.chosen_method, loss)
         for name, setting in self.settings.items():
             self.fields[name] = _field(name, setting)
         if isinstance(words := self.settings.get("loss"), Words):
@@ -148,14 +148,14 @@ class RoundForm(forms.Form):
 
     def clean_method(self) -> RoundMethod:
         """The method whose fields the form has."""
-        return self.method
+        return self.chosen_method
 
     def clean(self) -> dict[str, Any]:
         """Holds the settings against each other."""
         given: dict[str, Any] = super().clean() or self.cleaned_data
         if not self.errors:
             try:
-                check_config(self.config(), self.method)
+                check_config(self.config(), self.chosen_method)
             except ConfigError as exc:
                 words = str(exc).replace(",", " ").split()
                 named = [word for word in words if word in self.settings]
@@ -181,7 +181,7 @@ class RoundForm(forms.Form):
         return Plan(
             study=study,
             base_checkpoint=base,
-            method=self.method,
+            method=self.chosen_method,
             config=self.config(),
             filter=RoundFilter(rater_group=given.get("rater_group")),
             reward_model=given.get("reward_model"),
@@ -192,7 +192,7 @@ class RoundForm(forms.Form):
     def methods(self) -> list[tuple[str, str, str, bool]]:
         """(value, label, what it does, whether it is chosen) of the methods."""
         return [
-            (method.value, method.label, line, method == self.method)
+            (method.value, method.label, line, method == self.chosen_method)
             for method, line in METHOD_LINES.items()
         ]
 

@@ -19,10 +19,16 @@ from attune.catalog.rotation import rotation_shares
 from attune.catalog.selectors import rotation_entries
 from attune.jobs.models import Job, JobState
 from attune.leaderboard.models import PairCount
-from attune.leaderboard.selectors import gate_of_people, win_rate
+from attune.leaderboard.selectors import (
+    gate_of_people,
+    is_held_by_hand,
+    people_gate,
+    win_rate,
+)
 from attune.leaderboard.sequential import SequentialVerdict
 from attune.leaderboard.win_rates import WinRate
 from attune.ratings.models import Rating, Study
+from attune.ratings.people_gate import PeopleGate
 from attune.ratings.selectors import StudyCounts, study_counts
 from attune.rounds.models import Round
 from attune.rounds.selectors import rounds
@@ -79,6 +85,14 @@ class Duel:
     entry: RotationEntry | None
     rate: WinRate
     verdict: SequentialVerdict
+    asked: PeopleGate
+    is_held_by_hand: bool
+
+    @property
+    def n_wanted(self) -> int | None:
+        """Decided ratings by which the verdict is expected; None where it is not in sight."""
+        n_more = self.verdict.n_more
+        return None if n_more is None else self.verdict.n_decided + n_more
 
     @property
     def is_canary(self) -> bool:
@@ -197,14 +211,22 @@ def board_counts(population: Population) -> BoardCounts:
 
 def duels(population: Population, *, limit: int = 3) -> list[Duel]:
     """Canaries against their parents, newest first; without one, the newest that has a parent."""
-    entries = [
-        entry
-        for entry in rotation_entries(population).select_related("checkpoint__parent")
-        if entry.checkpoint.parent is not None
-    ]
+    entries = _entries_with_parent(population)
     canaries = [entry for entry in entries if entry.role == RotationRole.CANARY]
     chosen = canaries[::-1][:limit] or entries[::-1][:1]
     return [duel for entry in chosen if (duel := _duel(entry, population)) is not None]
+
+
+def rotation_duels(population: Population) -> list[Duel]:
+    """All that came from another checkpoint and are in rotation, canaries and newest first."""
+    found = [_duel(entry, population) for entry in _entries_with_parent(population)[::-1]]
+    return sorted((duel for duel in found if duel is not None), key=lambda duel: not duel.is_canary)
+
+
+def _entries_with_parent(population: Population) -> list[RotationEntry]:
+    entries = rotation_entries(population).select_related("checkpoint__parent")
+    is_judged = (RotationRole.CANARY, RotationRole.FULL)
+    return [e for e in entries if e.checkpoint.parent is not None and e.role in is_judged]
 
 
 def _duel(entry: RotationEntry, population: Population) -> Duel | None:
@@ -217,6 +239,8 @@ def _duel(entry: RotationEntry, population: Population) -> Duel | None:
         entry=entry,
         rate=win_rate(checkpoint, parent, population),
         verdict=gate_of_people(checkpoint, population),
+        asked=people_gate(checkpoint),
+        is_held_by_hand=is_held_by_hand(entry),
     )
 
 

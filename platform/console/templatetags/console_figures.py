@@ -79,6 +79,13 @@ def percent(share: float | Missing, digits: int = 0) -> str:
 
 
 @register.filter
+def won_share(figures: dict[str, Any]) -> float | None:
+    """The share of decided ratings won, of the figures of a decision; None without any."""
+    n_wins, n_losses = figures.get("n_wins", 0), figures.get("n_losses", 0)
+    return n_wins / (n_wins + n_losses) if n_wins + n_losses else None
+
+
+@register.filter
 def figure(value: Any, digits: int = 3) -> str:
     """A number to so many significant digits; a dash for None, other things as they are."""
     if value is None or value == "":

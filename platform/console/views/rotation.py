@@ -20,10 +20,14 @@ from attune.catalog.selectors import rotation_events
 from console.access import action, page
 from console.forms import DecisionForm
 from console.pages import chosen_population, csv_answer, show, wants_csv
-from console.selectors import places, shares_bar
+from console.selectors import places, rotation_duels, shares_bar
 
 SHOWN_EVENTS = 100
-CSV_HEADER = ("at", "population", "checkpoint", "action", "share", "actor", "reason")
+CSV_HEADER = (
+    *("at", "population", "checkpoint", "action", "share", "actor", "reason"),
+    *("parent", "n_wins", "n_losses", "low", "high", "alpha", "design_effect", "n_more"),
+)
+FIGURES = CSV_HEADER[7:]
 
 
 @page
@@ -36,6 +40,7 @@ def rotation(request: HttpRequest, *, may_act: bool) -> HttpResponse:
             (
                 *(event.created_at, event.population, event.checkpoint.name, event.action),
                 *(event.share, event.actor.get_username() if event.actor else None, event.reason),
+                *(event.figures.get(name) for name in FIGURES),
             )
             for event in events
         )
@@ -48,6 +53,7 @@ def rotation(request: HttpRequest, *, may_act: bool) -> HttpResponse:
         may_act=may_act,
         places=rotation_places,
         bar=shares_bar(rotation_places),
+        duels=rotation_duels(population),
         events=events[:SHOWN_EVENTS],
     )
 
@@ -68,6 +74,7 @@ def decide(request: HttpRequest) -> HttpResponse:
             checkpoint=checkpoint,
             population=Population(form.cleaned_data["population"]),
             reason=form.cleaned_data["reason"],
+            share=form.cleaned_data["share"],
             actor=request.user,  # type: ignore[arg-type]
         )
     except CatalogError as exc:
@@ -83,12 +90,17 @@ def _carry_out(
     checkpoint: Checkpoint,
     population: Population,
     reason: str,
+    share: float | None,
     actor: User,
 ) -> None:
     match decision:
         case RotationAction.PROMOTE:
             promote_checkpoint(
-                checkpoint=checkpoint, population=population, reason=reason, actor=actor
+                checkpoint=checkpoint,
+                population=population,
+                reason=reason,
+                actor=actor,
+                share=share or 1.0,
             )
         case RotationAction.HOLD:
             hold_checkpoint(

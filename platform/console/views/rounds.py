@@ -129,7 +129,7 @@ def again_address(stored: Round) -> str:
         name: str(value).lower() if isinstance(value, bool) else value
         for name, value in stored.config.items()
     }
-    given = {name: value for name, value in fields.items() if value is not None}
+    given = {name: str(value) for name, value in fields.items() if value is not None}
     return f"{reverse('console:new-round')}?{urlencode(given)}"
 
 
