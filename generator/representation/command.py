@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from generator.checkpoints import write_card
+from generator.checkpoints import CODEC_FILES, write_card
 from generator.corpus.storage import CODES_FILE
 from generator.errors import RequestError
 from generator.files import file_sha256, write_json
@@ -28,6 +28,7 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         "pretrain-encoder", help="train the representation encoder on codes alone"
     )
     train.add_argument("--tokens", type=Path, nargs="+", required=True, help="tokenised corpora")
+    train.add_argument("--codec", type=Path, help="folder of the codec they were coded by")
     train.add_argument("--out", type=Path, required=True, help="folder to train in")
     train.add_argument("--minutes", type=float, default=PretrainingConfig.minutes)
     train.add_argument("--steps", type=int, help="train this many steps, whatever the time")
@@ -87,6 +88,7 @@ def run_pretraining(arguments: argparse.Namespace) -> None:
             "config": asdict(config),
             "corpora": {str(f.name): file_sha256(f / CODES_FILE) for f in arguments.tokens},
             "n_clips": len(clips),
+            "codec_sha256": arguments.codec and file_sha256(arguments.codec / CODEC_FILES[1]),
         },
         metrics=asdict(report),
     )

@@ -94,7 +94,8 @@ class PretrainingReport:
 
     steps: int
     seconds: float
-    train_loss: float
+    train_loss: float | None
+    """Of the last steps; None where the budget was used up before."""
     validation_loss: float
     validation_loss_per_codebook: tuple[float, ...]
     validation_accuracy: float
@@ -252,14 +253,14 @@ class Pretrainer:
                     next_save += self.config.save_seconds
                     self.save()
         self.save()
-        return self._report(float(np.mean(recent)) if recent else float("nan"))
+        return self._report(float(np.mean(recent)) if recent else None)
 
-    def _report(self, train_loss: float) -> PretrainingReport:
+    def _report(self, train_loss: float | None) -> PretrainingReport:
         per_codebook, accuracy = self.validate()
         report = PretrainingReport(
             steps=self.step,
             seconds=round(self.elapsed_s, 1),
-            train_loss=round(train_loss, 4),
+            train_loss=None if train_loss is None else round(train_loss, 4),
             validation_loss=round(float(np.mean(per_codebook)), 4),
             validation_loss_per_codebook=tuple(round(value, 4) for value in per_codebook),
             validation_accuracy=round(accuracy, 4),
