@@ -219,9 +219,9 @@ def _measure(
         codebook_size=core.codebook_size,
         text_lengths=text_lengths(core),
     )
-    face = FlatAudioLM(core).to(torch.device(device))
+    face = FlatAudioLM(core.to(device))
     collator = PreferenceCollator(face.vocabulary, rows, core.frame_rate_hz)
     before = score_preferences(face, rows, collator)
-    mixed = FlatAudioLM(merge_adapter(core, adapter)).to(torch.device(device))
+    mixed = FlatAudioLM(merge_adapter(core, adapter).to(device))
     agreement = measure_agreement(score_preferences(mixed, rows, collator), before)
     return {**asdict(agreement), "nll_increase": agreement.nll_increase}

@@ -4,7 +4,9 @@ from django.contrib import admin
 
 from attune.catalog.models import (
     Checkpoint,
+    CheckpointMix,
     Clip,
+    ClipScore,
     Melody,
     Prompt,
     PromptSet,
@@ -80,3 +82,21 @@ class ClipAdmin(EvidenceAdmin):
     list_filter = ("status", "checkpoint")
     list_select_related = ("prompt", "checkpoint")
     ordering = ("-created_at",)
+
+
+@admin.register(CheckpointMix)
+class CheckpointMixAdmin(EvidenceAdmin):
+    """Which adapters a checkpoint was mixed of."""
+
+    list_display = ("checkpoint", "part", "weight")
+    list_select_related = ("checkpoint", "part")
+
+
+@admin.register(ClipScore)
+class ClipScoreAdmin(EvidenceAdmin):
+    """What reward models think of clips."""
+
+    list_display = ("clip", "checkpoint", "mean", "std", "created_at")
+    list_filter = ("checkpoint",)
+    list_select_related = ("clip", "checkpoint")
+    ordering = ("-id",)

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.http import HttpRequest
 
-from attune.jobs.models import Job
+from attune.jobs.models import Job, WorkerReport
 
 
 class EvidenceAdmin(admin.ModelAdmin):
@@ -41,3 +41,10 @@ class JobAdmin(EvidenceAdmin):
     )
     list_filter = ("state", "kind", "queue")
     ordering = ("-id",)
+
+
+@admin.register(WorkerReport)
+class WorkerReportAdmin(EvidenceAdmin):
+    """What workers said of their machines."""
+
+    list_display = ("queue", "device", "memory_mb", "n_cores", "worker", "answered_at")

@@ -3,7 +3,14 @@
 from django.contrib import admin
 
 from attune.jobs.admin import EvidenceAdmin
-from attune.rounds.models import Evaluation, Round, RoundPreference
+from attune.rounds.models import (
+    Evaluation,
+    RaterGroup,
+    Round,
+    RoundPreference,
+    RoundSample,
+    RoundSchedule,
+)
 
 
 @admin.register(Round)
@@ -32,5 +39,30 @@ class EvaluationAdmin(EvidenceAdmin):
 
     list_display = ("round", "check_name", "figure", "threshold", "verdict", "sentence")
     list_filter = ("verdict", "check_name")
+    list_select_related = ("round",)
+    ordering = ("-id",)
+
+
+@admin.register(RaterGroup)
+class RaterGroupAdmin(EvidenceAdmin):
+    """Groups of raters; the API changes who belongs to one."""
+
+    list_display = ("name", "created_at")
+
+
+@admin.register(RoundSchedule)
+class RoundScheduleAdmin(EvidenceAdmin):
+    """Rounds that start by themselves."""
+
+    list_display = ("study", "is_on", "every_n_preferences", "method", "changed_by", "changed_at")
+    list_select_related = ("study", "changed_by")
+
+
+@admin.register(RoundSample)
+class RoundSampleAdmin(EvidenceAdmin):
+    """Clips made while rounds trained."""
+
+    list_display = ("round", "step", "number", "prompt", "duration_s", "made_at")
+    list_filter = ("round",)
     list_select_related = ("round",)
     ordering = ("-id",)

