@@ -66,7 +66,6 @@ REWARDED_SETTINGS: Mapping[str, Setting] = {
     "held_out_clips": Knob(int, 1, 64, 2),
     "best_of": Knob(int, 2, 64, 8),
     **ADAPTER_SETTINGS,
-    "learning_rate": Knob(float, 1e-8, 0.1, 3e-4),
     "precision": Words(("auto", "float32", "bfloat16"), "float32"),
 }
 """What the methods that learn from a reward model have in common."""
