@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
+from attune.catalog.models import Checkpoint
 from attune.rounds.errors import RoundError
 from attune.rounds.gate import CHECKS
 from attune.rounds.models import RUNNING_STATES, Round, RoundMethod, RoundMetric, RoundSample
@@ -22,6 +23,7 @@ from attune.rounds.selectors import (
 from attune.rounds.services import cancel_round
 from console.access import action, page
 from console.gate_pictures import gauge, shift_rows
+from console.mix_form import WEIGHT
 from console.pages import chosen_population, csv_answer, show, wants_csv
 from console.round_charts import metric_table, round_charts
 
@@ -113,10 +115,21 @@ def _ends(clips: list[RoundSample]) -> list[RoundSample]:
     return clips if len(clips) <= SHOWN_STEPS else [clips[0], *clips[1 - SHOWN_STEPS :]]
 
 
+def _mix_fields(stored: Round) -> dict[str, str]:
+    parts = stored.config.get("parts", [])
+    weights = {part["checkpoint"]: str(part["weight"]) for part in parts}
+    adapters = Checkpoint.objects.filter(name__in=weights).values_list("pk", "name")
+    return {
+        "study": stored.study.slug,
+        "base": stored.base_checkpoint.name,
+        **{f"{WEIGHT}{pk}": weights[name] for pk, name in adapters},
+    }
+
+
 def again_address(stored: Round) -> str:
     """The form of a new round with everything that this one was started with."""
     if stored.method == RoundMethod.MIX:
-        return reverse("console:rounds")
+        return f"{reverse('console:new-mix')}?{urlencode(_mix_fields(stored))}"
     fields: dict[str, object] = {
         "study": stored.study.slug,
         "base": stored.base_checkpoint.name,

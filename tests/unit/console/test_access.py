@@ -13,6 +13,8 @@ PAGES = [
     "/console/leaderboard/",
     "/console/rounds/",
     "/console/rounds/new/",
+    "/console/rounds/compare/",
+    "/console/rounds/mix/",
     "/console/rounds/{round}/",
     "/console/checkpoints/",
     "/console/checkpoints/aligned/",
@@ -26,6 +28,7 @@ PAGES = [
 ACTIONS = [
     "/console/rounds/start/",
     "/console/rounds/{round}/cancel/",
+    "/console/rounds/mix/start/",
     "/console/rotation/decide/",
     "/console/clips/request/",
     "/console/prompts/add/",

@@ -80,6 +80,8 @@ def test_populations_are_labelled_and_never_mixed(reviewer: Person, canary: Chec
         ("checkpoints/", "manage.py setup_demo"),
         ("rotation/", "manage.py setup_demo"),
         ("lineage/", "manage.py setup_demo"),
+        ("rounds/mix/", "No study yet"),
+        ("rounds/compare/", "No round yet"),
         ("studies/", "POST /api/v1/studies"),
         ("clips/", "No clip here"),
         ("jobs/", "No worker is busy"),
