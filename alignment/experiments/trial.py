@@ -215,9 +215,11 @@ def _align(trial: Trial, round: Round) -> dict[str, Any]:
         return round.train("reward", {"seed": trial.seed})
     extra: dict[str, Any] = {}
     if METHODS[trial.method].needs_reward_model:
-        for number, name in enumerate(("reward_model", "judge_model")):
+        # The judge hears clips by other figures than the model that is learned from.
+        features = {"reward_model": ["codec", "encoder"], "judge_model": ["encoder"]}
+        for number, (name, figures) in enumerate(features.items()):
             model = round.beside(name)
-            model.train("reward", {"seed": trial.seed + 1000 * number})
+            model.train("reward", {"seed": trial.seed + 1000 * number, "features": figures})
             extra[name] = str(model.result)
         extra["prompts"] = PROMPTS_FILE
     return round.train(trial.method, {"seed": trial.seed, **trial.config}, extra)
