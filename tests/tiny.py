@@ -81,8 +81,8 @@ def write_tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
 
 
 def write_tiny_encoder(folder: Path, checkpoint: Path) -> Path:
-    """Writes a random encoder that reads the codes of a full checkpoint's codec."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes a random encoder that reads the codes of a full checkpoint's codec to a new folder."""
+    folder.mkdir(parents=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = RepresentationEncoder(EncoderConfig(width=32, n_layers=1, n_heads=2))

@@ -39,6 +39,7 @@ def test_on_real_processes(name: str, tmp_path: Path, database_url: str) -> None
     environment = {
         **os.environ,
         "ATTUNE_HOME": str(tmp_path / "home"),
+        "ATTUNE_ENCODER": str(tmp_path / "encoder"),
         "ATTUNE_JOB_LEASE_S": str(DRILLS[name].lease_s),
         "ATTUNE_MAX_BATCH_CLIPS": "2",
         "ATTUNE_MINIMUM_PREFERENCES": "8",
