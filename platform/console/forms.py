@@ -1,11 +1,24 @@
 """What engineers fill in. The services check again; the forms say early what is wrong."""
 
+from typing import Any
+
 from django import forms
 
 from attune.catalog.errors import PromptError
 from attune.catalog.melody_services import NAME_CHARACTERS
-from attune.catalog.models import Checkpoint, Melody, Population, RotationAction
+from attune.catalog.models import (
+    Checkpoint,
+    CheckpointKind,
+    Melody,
+    Population,
+    PromptSet,
+    RotationAction,
+)
 from attune.catalog.services import CLIP_DURATIONS_S, PROMPT_CHARACTERS, PromptRow
+from attune.rounds.choices import RoundMethod
+from attune.rounds.config import parse_config
+from attune.rounds.errors import ConfigError
+from attune.rounds.schedule import UNSCHEDULED_METHODS
 
 
 class DecisionForm(forms.Form):
@@ -93,6 +106,61 @@ class PromptsForm(forms.Form):
             PromptRow(text=text, melody=given["melody"], is_held_out=given["is_held_out"])
             for text in given["texts"]
         ]
+
+
+class ScoreForm(forms.Form):
+    """Which clips a reward model scores; nothing chosen stands for all."""
+
+    made_by = forms.ModelChoiceField(
+        Checkpoint.objects.exclude(kind=CheckpointKind.REWARD).order_by("-pk"),
+        to_field_name="name",
+        required=False,
+        empty_label="any checkpoint",
+        label="Clips made by",
+    )
+    prompt_set = forms.ModelChoiceField(
+        PromptSet.objects.order_by("name"),
+        to_field_name="name",
+        required=False,
+        empty_label="any prompt set",
+        label="Of prompts in",
+    )
+
+
+class ScheduleForm(forms.Form):
+    """When a study's next round starts by itself."""
+
+    is_on = forms.BooleanField(required=False, label="Start rounds by itself")
+    every_n_preferences = forms.IntegerField(
+        min_value=1,
+        max_value=1_000_000,
+        label="Every so many new preferences",
+        help_text="Counted on what was promoted last, from 1 on.",
+    )
+    method = forms.ChoiceField(
+        choices=[
+            (method.value, method.label)
+            for method in RoundMethod
+            if method not in UNSCHEDULED_METHODS
+        ]
+    )
+    settings = forms.CharField(
+        required=False,
+        max_length=1000,
+        help_text="As key=value, such as n_epochs=2 learning_rate=5e-4; empty keeps the defaults.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """Reads the settings as those of the method."""
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        if not self.errors:
+            try:
+                given["config"] = parse_config(
+                    given["settings"].split(), RoundMethod(given["method"])
+                )
+            except ConfigError as exc:
+                self.add_error("settings", f"{str(exc).capitalize()}.")
+        return given
 
 
 class ClipForm(forms.Form):

@@ -98,6 +98,12 @@ def figure(value: Any, digits: int = 3) -> str:
 
 
 @register.filter
+def signed(value: float) -> str:
+    """A score with its sign and two decimals."""
+    return f"{value:+.2f}".replace("-", "\u2212")
+
+
+@register.filter
 def megabytes(value: float | Missing) -> str:
     """A size in MB, or in GB from a thousand on; a dash for None."""
     if value is None or value == "":

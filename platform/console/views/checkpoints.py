@@ -1,15 +1,31 @@
 """Checkpoints: the family tree, and one with its card and clips."""
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from typing import Any
 
-from attune.catalog.models import Checkpoint, ClipStatus, RotationEvent
+from django.contrib import messages
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+
+from attune.catalog.errors import CatalogError
+from attune.catalog.models import (
+    Checkpoint,
+    CheckpointKind,
+    ClipScore,
+    ClipStatus,
+    RotationEvent,
+)
+from attune.catalog.score_services import request_scores
 from attune.catalog.selectors import recent_clips
-from console.access import page
+from attune.rounds.selectors import rounds
+from console.access import action, page
+from console.forms import ScoreForm
 from console.pages import csv_answer, show, wants_csv
+from console.reward_report import find_reward_report
 from console.selectors import checkpoint_entries, checkpoint_tree, lineage
 
 SHOWN_CLIPS = 6
+SHOWN_LISTENERS = 20
 CSV_HEADER = (
     *("name", "kind", "family", "parent", "content_hash", "is_simulated", "is_retired"),
     *("n_clips", "created_at"),
@@ -40,6 +56,7 @@ def checkpoint_detail(request: HttpRequest, name: str, *, may_act: bool) -> Http
     card = {
         key: value for key, value in checkpoint.card.items() if key not in ("files", "name", "kind")
     }
+    is_reward = checkpoint.kind == CheckpointKind.REWARD
     ready = recent_clips().filter(checkpoint=checkpoint, status=ClipStatus.READY)
     return show(
         request,
@@ -56,8 +73,44 @@ def checkpoint_detail(request: HttpRequest, name: str, *, may_act: bool) -> Http
         .select_related("checkpoint", "actor")
         .order_by("-pk")[:20],
         made_by=getattr(checkpoint, "produced_by", None),
+        parts=checkpoint.mix_parts.select_related("part").order_by("pk"),
+        can_be_retired=checkpoint.parent_id is not None or is_reward,
+        **(_reward_context(checkpoint) if is_reward else {}),
         clips=ready[:SHOWN_CLIPS],
     )
+
+
+def _reward_context(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the page of a reward model shows beside its card."""
+    named = Q(reward_model=checkpoint) | Q(judge_model=checkpoint)
+    return {
+        "report": find_reward_report(checkpoint),
+        "n_scores": ClipScore.objects.filter(checkpoint=checkpoint).count(),
+        "listeners": rounds().filter(named)[:SHOWN_LISTENERS],
+        "score_form": ScoreForm(),
+    }
+
+
+@action
+def score_clips(request: HttpRequest, name: str) -> HttpResponse:
+    """Queues the scoring of clips that a reward model has not scored yet."""
+    checkpoint = get_object_or_404(Checkpoint, name=name)
+    form = ScoreForm(request.POST)
+    if not form.is_valid():
+        problems = "; ".join(f"{field}: {form.errors[field][0]}" for field in form.errors)
+        messages.error(request, f"Nothing was queued. {problems}")
+        return redirect("console:checkpoint", name)
+    try:
+        job = request_scores(
+            reward_model=checkpoint,
+            prompt_set=form.cleaned_data["prompt_set"],
+            made_by=form.cleaned_data["made_by"],
+        )
+    except CatalogError as exc:
+        messages.error(request, f"Nothing was queued: {exc}.")
+    else:
+        messages.success(request, f"Job {job.pk} scores the clips; they appear as it goes on.")
+    return redirect("console:checkpoint", name)
 
 
 def _csv_row(row: Checkpoint) -> tuple[object, ...]:

@@ -4,11 +4,12 @@ import random
 
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from attune.catalog.errors import CatalogError
-from attune.catalog.models import Checkpoint, ClipStatus
+from attune.catalog.models import Checkpoint, CheckpointKind, ClipScore, ClipStatus
 from attune.catalog.selectors import recent_clips
 from attune.catalog.services import order_clip
 from console.access import action, page
@@ -17,6 +18,8 @@ from console.pages import show
 
 CLIPS_PER_PAGE = 24
 CONSOLE_PROMPT_SET = "console"
+ORDERS = {"best": "-scores__mean", "worst": "scores__mean"}
+"""By the score of the chosen reward model; clips without one are left out."""
 
 
 @page
@@ -32,20 +35,42 @@ def _show_clips(request: HttpRequest, form: ClipForm, *, may_act: bool) -> HttpR
         clips = clips.filter(checkpoint__name=named)
     if status in ClipStatus.values:
         clips = clips.filter(status=status)
+    model = _chosen_reward_model(request.GET.get("reward", ""))
+    order = request.GET.get("order", "")
+    if model is not None and order in ORDERS:
+        clips = clips.filter(scores__checkpoint=model).order_by(ORDERS[order], "pk")
     pages = Paginator(clips, CLIPS_PER_PAGE)
+    shown = pages.get_page(request.GET.get("page"))
+    scores = ClipScore.objects.filter(checkpoint=model, clip__in=[clip.pk for clip in shown])
     return show(
         request,
         "clip_list",
         section="clips",
         may_act=may_act,
         form=form,
-        clips=pages.get_page(request.GET.get("page")),
+        clips=shown,
+        scores={score.clip_id: score for score in scores},
+        model=model,
+        reward_models=reward_models().values_list("name", flat=True),
+        order=order if order in ORDERS else "",
         n_clips=pages.count,
         checkpoints=Checkpoint.objects.order_by("-pk").values_list("name", flat=True),
         statuses=ClipStatus.choices,
         named=named,
         status=status,
     )
+
+
+def _chosen_reward_model(named: str) -> Checkpoint | None:
+    """The named reward model, else the newest that has scored a clip."""
+    if named:
+        return reward_models().filter(name=named).first()
+    return reward_models().filter(clip_scores__isnull=False).first()
+
+
+def reward_models() -> QuerySet[Checkpoint]:
+    """The checkpoints that score clips, the newest first."""
+    return Checkpoint.objects.filter(kind=CheckpointKind.REWARD).order_by("-pk")
 
 
 @action

@@ -21,6 +21,7 @@ PAGES = [
     "/console/lineage/",
     "/console/rotation/",
     "/console/studies/",
+    "/console/studies/first/",
     "/console/prompts/",
     "/console/clips/",
     "/console/jobs/",
@@ -31,6 +32,8 @@ ACTIONS = [
     "/console/rounds/mix/start/",
     "/console/rotation/decide/",
     "/console/clips/request/",
+    "/console/checkpoints/base/score/",
+    "/console/studies/first/schedule/",
     "/console/prompts/add/",
     "/console/melodies/upload/",
 ]
