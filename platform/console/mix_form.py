@@ -40,6 +40,8 @@ class WeightField(forms.Field):
 class MixForm(forms.Form):
     """Which study's gate judges the mix, and the weights of the adapters of one base."""
 
+    use_required_attribute = False  # mistakes are told by the server, beside the preflight
+
     study = forms.ModelChoiceField(
         Study.objects.order_by("-pk"),
         to_field_name="slug",

@@ -64,6 +64,8 @@ class SelectField(forms.ChoiceField):
 class RoundForm(forms.Form):
     """What to learn from, on which base, by which method and with which of its settings."""
 
+    use_required_attribute = False  # mistakes are told by the server, beside the preflight
+
     study = forms.ModelChoiceField(
         Study.objects.order_by("-pk"), to_field_name="slug", empty_label=None
     )

@@ -217,10 +217,11 @@ def duels(population: Population, *, limit: int = 3) -> list[Duel]:
     return [duel for entry in chosen if (duel := _duel(entry, population)) is not None]
 
 
-def rotation_duels(population: Population) -> list[Duel]:
-    """All that came from another checkpoint and are in rotation, canaries and newest first."""
-    found = [_duel(entry, population) for entry in _entries_with_parent(population)[::-1]]
-    return sorted((duel for duel in found if duel is not None), key=lambda duel: not duel.is_canary)
+def rotation_duels(population: Population, *, limit: int = 8) -> list[Duel]:
+    """What is in rotation and came from another checkpoint, canaries first, then the newest."""
+    newest = _entries_with_parent(population)[::-1]
+    chosen = sorted(newest, key=lambda entry: entry.role != RotationRole.CANARY)[:limit]
+    return [duel for entry in chosen if (duel := _duel(entry, population)) is not None]
 
 
 def _entries_with_parent(population: Population) -> list[RotationEntry]:

@@ -13,9 +13,10 @@ from attune.catalog.services import enter_rotation
 from attune.leaderboard.services import refresh_leaderboard
 from attune.raters.models import Role
 from attune.rounds.models import Round, RoundState
-from attune.rounds.services import record_evaluation, record_round_metric
+from attune.rounds.run_files import round_folder
+from attune.rounds.services import record_evaluation, record_round_metric, record_round_sample
 from tests.browser.conftest import CSP_WATCH, Seen, Site, wait_until
-from tests.recordings import recording_bytes
+from tests.recordings import recording_bytes, tune
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -127,6 +128,33 @@ def test_curves_move_while_a_round_trains_and_stand_still_when_it_ends(
     page.wait_for_selector("#live:not([hx-trigger])", timeout=8000)
     assert "cancelled" in page.inner_text("#live")
     assert page.get_by_role("button", name="Cancel this round").count() == 0
+    assert page.evaluate("window.cspViolations") == []
+    assert seen.problems == []
+
+
+def test_a_sample_plays_on_while_the_page_refreshes(
+    page: Page, site: Site, running: Round, seen: Seen
+) -> None:
+    sample = record_round_sample(
+        round=running,
+        step=0,
+        number=0,
+        prompt="a lonely accordion waltz",
+        seed=7,
+        audio_path="samples/step-0-0.wav",
+        duration_s=3.0,
+    )
+    file = round_folder(running) / sample.audio_path
+    file.parent.mkdir(parents=True)
+    file.write_bytes(recording_bytes(samples=tune(duration_s=20.0)))
+    sign_in(page, site)
+    page.goto(f"{site.url}/console/rounds/{running.pk}/")
+    sound = f'document.querySelector("#sound-{sample.pk}")'
+    page.evaluate(f"{sound}.muted = true; {sound}.play()")
+    wait_until(page, f"{sound}.currentTime > 0")
+    record_round_metric(round=running, step=4, n_steps=9, values={"loss": 0.6})
+    wait_until(page, 'document.querySelector("#live").innerText.includes("step 4 of 9")')
+    assert page.evaluate(f"!{sound}.paused && {sound}.currentTime > 0")
     assert page.evaluate("window.cspViolations") == []
     assert seen.problems == []
 
