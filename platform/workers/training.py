@@ -38,13 +38,15 @@ from workers.child import (
     start_child,
 )
 from workers.generators import WARM_GENERATORS, WarmGenerators, compute_device
-from workers.lease import Lease, LeaseLost
+from workers.lease import JobCancelled, Lease, LeaseLost
 from workers.machine import device_name, usable_cores
 from workers.outcomes import AttemptFailed, WorkFailed
 from workers.progress import ProgressTail, drop_half_written_line
 from workers.samples import SampleDecoder
 
 POLL_INTERVAL_S = 0.5
+CANCEL_GRACE_S = 1.0
+"""With the poll, a cancelled training ends within two seconds; its last save stays."""
 STOPPED_CODE = os.EX_TEMPFAIL
 LOG_FILE = "training.log"
 PID_FILE = "child.pid"
@@ -178,6 +180,9 @@ def _train(round: Round, folder: Path, lease: Lease) -> None:
             code = _watch(round, child, tail, samples, lease)
     except LeaseLost:
         grace_s = 0.0  # another attempt may use the folder: nothing more may be saved here
+        raise
+    except JobCancelled:
+        grace_s = CANCEL_GRACE_S
         raise
     finally:
         # Also reaps what a trainer that ended may have left in its group.
