@@ -12,7 +12,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from attune.catalog.models import Checkpoint, CheckpointKind
+from attune.catalog.models import Checkpoint, CheckpointKind, Population
 from attune.catalog.storage import checkpoint_folder, full_checkpoint
 from attune.jobs.models import JobQueue, WorkerReport
 from attune.jobs.selectors import busy_workers, find_worker_report
@@ -214,10 +214,25 @@ def _find_reward_refusals(plan: Plan) -> list[str]:
             found.append(f"{plan.method} reads no {role}, got {checkpoint.name}")
         elif checkpoint.kind != CheckpointKind.REWARD:
             found.append(f"checkpoint {checkpoint.name} is {checkpoint.kind}, no {role}")
+        else:
+            found += _find_source_refusals(plan.study, checkpoint)
     if plan.reward_model is not None and plan.reward_model == plan.judge_model:
         found.append(
             f"reward model and judge model are both {plan.reward_model.name}: 2 different "
             "ones are needed, because the judge must not be what is learned from"
+        )
+    return found
+
+
+def _find_source_refusals(study: Study, checkpoint: Checkpoint) -> list[str]:
+    """Why no round of the study may learn from this adapter or reward model."""
+    found = []
+    if checkpoint.is_retired:
+        found.append(f"checkpoint {checkpoint.name} is retired")
+    if study.population == Population.PEOPLE and checkpoint.is_simulated:
+        found.append(
+            f"checkpoint {checkpoint.name} was trained on simulated ratings; "
+            f"study {study.slug} is people's"
         )
     return found
 
@@ -236,8 +251,7 @@ def _find_mix_refusals(plan: Plan) -> list[str]:
                 f"{part.parent.name if part.parent else 'nothing'}, "
                 f"not an adapter on {plan.base_checkpoint.name}"
             )
-        if part.is_retired:
-            found.append(f"checkpoint {part.name} is retired")
+        found += _find_source_refusals(plan.study, part)
         if not -2.0 <= weight <= 2.0:
             found.append(f"the weight of {part.name} is {weight:g}, expected -2 to 2")
     return found
