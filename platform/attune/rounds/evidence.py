@@ -89,6 +89,11 @@ def select_for_round(
     )
 
 
+def reading_of(text: str) -> str:
+    """What prompts have in common that read the same: their text without case and spacing."""
+    return " ".join(text.casefold().split())
+
+
 class _PromptsOfStudy:
     """The prompts of a study's set; those whose texts read the same are one for the split."""
 
@@ -100,7 +105,7 @@ class _PromptsOfStudy:
         )
         first: dict[str, int] = {}
         self.one_of: dict[int, int] = {
-            pk: first.setdefault(" ".join(text.casefold().split()), pk) for pk, text, *_ in found
+            pk: first.setdefault(reading_of(text), pk) for pk, text, *_ in found
         }
         self.held_out = {self.one_of[pk] for pk, _, is_held_out, *_ in found if is_held_out}
         self.with_melody = {pk for pk, _, _, melody_id, _ in found if melody_id is not None}

@@ -1,7 +1,7 @@
 """Starts rounds: what they learn from is frozen, and their job is queued."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from attune.catalog.models import Checkpoint, Clip, ClipStatus, Prompt
+from attune.catalog.models import Checkpoint, CheckpointMix, Clip, ClipStatus, Prompt
 from attune.catalog.storage import full_checkpoint
 from attune.jobs.models import JobKind, JobQueue
 from attune.jobs.services import enqueue_job
@@ -29,7 +29,7 @@ from attune.rounds.errors import (
     RoundError,
     RoundRunningError,
 )
-from attune.rounds.evidence import NO_FILTER, RoundFilter, select_for_round
+from attune.rounds.evidence import NO_FILTER, RoundFilter, reading_of, select_for_round
 from attune.rounds.gate import check_gate
 from attune.rounds.models import Round, RoundPreference, RoundPrompt, Split
 from attune.rounds.preflight import (
@@ -191,11 +191,9 @@ def _lock_and_select(plan: Plan) -> Selection:
 
 def _without_known_prompts(plan: Plan, selection: Selection) -> Selection:
     """The selection with nothing held out whose prompt an adapter of the mix has learned from."""
-    known = set(
-        RoundPreference.objects.filter(
-            round__produced_checkpoint__in=[part.pk for part, _ in plan.parts], split=Split.TRAIN
-        ).values_list("pair__prompt_id", flat=True)
-    )
+    texts = Prompt.objects.in_bulk(selection.held_out_prompt_ids)
+    readings = _learned_readings([part.pk for part, _ in plan.parts])
+    known = {pk for pk, prompt in texts.items() if reading_of(prompt.text) in readings}
     preferences = tuple(
         replace(
             preference, is_held_out=preference.is_held_out and preference.prompt_id not in known
@@ -209,6 +207,19 @@ def _without_known_prompts(plan: Plan, selection: Selection) -> Selection:
         "held_out": n_held_out,
     }
     return replace(selection, preferences=preferences, counts=counts)
+
+
+def _learned_readings(checkpoint_ids: Collection[int]) -> set[str]:
+    """The prompts that checkpoints were trained on, by rating or by clip, and their parts too."""
+    found, asked = set(checkpoint_ids), set(checkpoint_ids)
+    while asked:
+        parts = CheckpointMix.objects.filter(checkpoint__in=asked).values_list("part", flat=True)
+        asked = set(parts) - found
+        found |= asked
+    trained = {"round__produced_checkpoint__in": found, "split": Split.TRAIN}
+    rated = RoundPreference.objects.filter(**trained).values_list("pair__prompt__text", flat=True)
+    sampled = RoundPrompt.objects.filter(**trained).values_list("text", flat=True)
+    return {reading_of(text) for text in (*rated, *sampled)}
 
 
 def _preference_row(round: Round, preference: Preference) -> RoundPreference:
@@ -259,6 +270,9 @@ def _freeze_prompts(round: Round, selection: Selection) -> None:
     held_out |= selection.held_out_prompt_ids
     if not held_out.intersection(prompt.pk for prompt in prompts):
         held_out = set(held_out_ids((prompt.pk for prompt in prompts), kind="prompt"))
+    texts = Prompt.objects.filter(pk__in=held_out).values_list("text", flat=True)
+    readings = {reading_of(text) for text in texts}
+    held_out |= {prompt.pk for prompt in prompts if reading_of(prompt.text) in readings}
     n_held_out = sum(prompt.pk in held_out for prompt in prompts)
     n_train = len(prompts) - n_held_out
     if n_train < FEWEST_PROMPTS or n_held_out == 0:
