@@ -64,12 +64,18 @@ def clip_records(rows: Sequence[Preference]) -> list[Record]:
     return list(records.values())
 
 
-def score_by_reward(records: Sequence[Record], folder: Path, penalty: float) -> None:
-    """Gives records the score of a reward checkpoint: its mean less what its members disagree."""
-    from alignment.reward.model import load_reward
+def score_by_reward(records: Sequence[Record], folder: Path, base: Path, penalty: float) -> None:
+    """Gives records the score of a reward checkpoint: its mean less what its members disagree.
 
-    scores = load_reward(folder).score([load_codes(record.codes) for record in records])
-    for record, score in zip(records, scores.lower(penalty).tolist(), strict=True):
+    base: the full checkpoint whose codec made the codes. RunFolderError where the reward model
+    learned from codes of another codec.
+    """
+    from alignment.rl.models import model_reward
+    from alignment.rl.rewards import score_clips
+
+    reward = model_reward(folder, base, penalty)
+    scores = score_clips(reward, [load_codes(record.codes) for record in records])
+    for record, score in zip(records, scores.tolist(), strict=True):
         record.score = score
 
 
@@ -158,7 +164,7 @@ def train_expert(run: RunFolder, *, stop: StopSwitch, device: str) -> dict[str, 
         assert isinstance(config, ExpertConfig)
         records = clip_records(material.train)
         if run.reward_model is not None:
-            score_by_reward(records, run.reward_model, config.reward_penalty)
+            score_by_reward(records, run.reward_model, run.base, config.reward_penalty)
         return build_trainer(material, best_records(records, config.best_share, config.seed))
 
     return train_adapter(run, build, stop=stop, device=device)

@@ -26,11 +26,11 @@ FEW_CODES = 16
 """With so few codes a taste shows in a few hundred short clips."""
 
 
-def write_small_checkpoint(folder: Path) -> Path:
+def write_small_checkpoint(folder: Path, *, codec_seed: int = 0) -> Path:
     """Writes a tiny full checkpoint whose codebooks have FEW_CODES codes; returns its folder."""
     write_tiny_checkpoint(folder)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(codec_seed)
         save_codec(Codec(replace(TINY_CODEC, codebook_size=FEW_CODES)).eval(), folder)
     save_core(tiny_core(config=replace(TINY_CORE, codebook_size=FEW_CODES)), folder)
     write_card(folder, name="small", kind="full", licence="Apache-2.0")
