@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,6 @@ def score_clips(job: Job, lease: Lease) -> None:
     """
     from alignment.errors import AlignmentError
     from alignment.reward.model import load_reward
-    from generator.codec.model import load_codec
 
     checkpoint = Checkpoint.objects.get(pk=job.arguments["checkpoint"])
     if checkpoint.kind != CheckpointKind.REWARD:
@@ -47,34 +47,68 @@ def score_clips(job: Job, lease: Lease) -> None:
         return
     try:
         model = load_reward(checkpoint_folder(checkpoint))
-        codec = load_codec(Path(settings.ATTUNE_STARTER))
+        listener = _listener(checkpoint)
         for start in range(0, len(clips), BATCH_CLIPS):
             lease.renew({"share": round(start / len(clips), 3), "n_clips": len(clips)})
             batch = clips[start : start + BATCH_CLIPS]
-            record_clip_scores(checkpoint=checkpoint, scores=_scored(model, codec, batch))
+            record_clip_scores(checkpoint=checkpoint, scores=_scored(model, listener, batch))
     except (AlignmentError, GeneratorError, OSError, ValueError) as exc:
         raise WorkFailed(f"reward model {checkpoint.name}: {exc}") from exc
     logger.info("clips_scored", checkpoint=checkpoint.name, n_clips=len(clips))
 
 
-def _scored(model: RewardModel, codec: Codec, clips: Sequence[Clip]) -> list[ScoredClip]:
-    scores = model.score([_codes(codec, clip) for clip in clips])
+@dataclass(frozen=True)
+class _Listener:
+    """How clips are read for a reward model."""
+
+    learned_codec_sha256: str
+    """The codec whose codes the model reads."""
+    codec: Codec
+    """The starter's, for clips of other codecs."""
+    codec_sha256: str
+
+
+def _listener(checkpoint: Checkpoint) -> _Listener:
+    from alignment.reward.model import REWARD_FILE
+    from alignment.reward.sources import codec_hash
+    from generator.codec.model import load_codec
+    from generator.files import read_json
+
+    starter = Path(settings.ATTUNE_STARTER)
+    stored = read_json(checkpoint_folder(checkpoint) / REWARD_FILE)
+    return _Listener(
+        learned_codec_sha256=str(stored.get("codec_sha256")),
+        codec=load_codec(starter),
+        codec_sha256=codec_hash(starter),
+    )
+
+
+def _scored(model: RewardModel, listener: _Listener, clips: Sequence[Clip]) -> list[ScoredClip]:
+    scores = model.score([_codes(listener, clip) for clip in clips])
     return [
         ScoredClip(clip=clip, mean=float(mean), std=float(std))
         for clip, mean, std in zip(clips, scores.mean, scores.std, strict=True)
     ]
 
 
-def _codes(codec: Codec, clip: Clip) -> NDArray[np.int16]:
+def _codes(listener: _Listener, clip: Clip) -> NDArray[np.int16]:
     """Returns codes that the model reads: the clip's own, or its sound coded anew.
 
-    Clips of stereo checkpoints and of other families have codes of another codec.
+    Clips of stereo checkpoints and of other families, and of checkpoints with a codec of their
+    own, have codes of another codec.
     """
     from alignment.reward.features import codes_of_waveform
+    from generator.checkpoints import CODEC_FILES
 
     full = full_checkpoint(clip.checkpoint)
-    if full.family == "starter" and full.card.get("channels", 1) == 1:
+    own = full.card.get("files", {}).get(CODEC_FILES[1])
+    if own == listener.learned_codec_sha256 and full.card.get("channels", 1) == 1:
         codes: NDArray[np.int16] = np.load(media_file(clip.codes_path), allow_pickle=False)
         return codes
+    if listener.codec_sha256 != listener.learned_codec_sha256:
+        raise ValueError(
+            f"it learned from codes of the codec {listener.learned_codec_sha256[:12]}..., which "
+            f"neither {full.name} nor the starter has"
+        )
     waveform, rate_hz = soundfile.read(media_file(clip.audio_path), dtype="float32")
-    return codes_of_waveform(codec, waveform.T, rate_hz)
+    return codes_of_waveform(listener.codec, waveform.T, rate_hz)

@@ -1,5 +1,6 @@
 """A reward model that was trained scores clips of the catalog through the worker."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import soundfile
 from django.conf import LazySettings
 
+from alignment.reward.features import codes_of_waveform
 from alignment.reward.model import load_reward
 from alignment.reward.training import train_reward_run
 from alignment.runs import read_run
@@ -16,6 +18,7 @@ from attune.catalog.score_services import request_scores
 from attune.catalog.services import add_checkpoint
 from attune.catalog.storage import checkpoint_folder, media_file
 from attune.jobs.models import Job, JobState
+from generator.codec.model import load_codec
 from tests.factories import make_checkpoint, make_clip, make_prompts
 from tests.unit.alignment.reward_runs import draw_clip, write_reward_run
 from workers.claims import carry_out, new_owner
@@ -28,6 +31,14 @@ def reward_model(tmp_path: Path) -> Checkpoint:
     run = read_run(write_reward_run(tmp_path / "run"))
     train_reward_run(run, stop=StopSwitch(), device="cpu")
     return add_checkpoint(folder=run.result)
+
+
+def make_speaker(run: Path) -> Checkpoint:
+    """A checkpoint whose clips have the codes that the reward model of a run learned from."""
+    maker = make_checkpoint()
+    maker.card = json.loads((run / "base" / "card.json").read_text())
+    maker.save()
+    return maker
 
 
 def add_clips(maker: Checkpoint, n_clips: int) -> list[Clip]:
@@ -44,9 +55,9 @@ def add_clips(maker: Checkpoint, n_clips: int) -> list[Clip]:
 
 
 def test_every_clip_gets_the_score_that_the_model_gives_its_codes(
-    reward_model: Checkpoint,
+    reward_model: Checkpoint, tmp_path: Path
 ) -> None:
-    clips = add_clips(make_checkpoint(), 3)
+    clips = add_clips(make_speaker(tmp_path / "run"), 3)
     request_scores(reward_model=reward_model)
     carry_out("gpu", new_owner())
     model = load_reward(checkpoint_folder(reward_model))
@@ -76,6 +87,30 @@ def test_a_clip_of_another_codec_is_coded_anew_from_its_sound(
     job = Job.objects.get()
     assert (job.state, job.error) == (JobState.DONE, "")
     assert ClipScore.objects.filter(clip=clip).count() == 1
+
+
+def test_a_starter_of_another_codec_is_heard_and_its_codes_are_not_taken_for_others(
+    reward_model: Checkpoint, tmp_path: Path, settings: LazySettings
+) -> None:
+    maker = make_speaker(tmp_path / "run")
+    maker.card["files"]["codec.safetensors"] = 64 * "0"
+    maker.save()
+    (clip,) = add_clips(maker, 1)
+    tone = np.sin(np.arange(16_000) / 20).astype("float32") * 0.3
+    soundfile.write(media_file(clip.audio_path), tone, 16_000)
+    request_scores(reward_model=reward_model)
+    carry_out("gpu", new_owner())
+    job = Job.objects.latest("pk")
+    assert job.state == JobState.FAILED
+    assert "neither" in job.error
+
+    settings.ATTUNE_STARTER = tmp_path / "run" / "base"
+    request_scores(reward_model=reward_model)
+    carry_out("gpu", new_owner())
+    heard = load_reward(checkpoint_folder(reward_model)).score(
+        [codes_of_waveform(load_codec(settings.ATTUNE_STARTER), tone, 16_000)]
+    )
+    assert ClipScore.objects.get(clip=clip).mean == pytest.approx(float(heard.mean[0]), abs=1e-3)
 
 
 def test_a_model_that_does_not_load_fails_the_job_with_the_reason(
