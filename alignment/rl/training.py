@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -42,6 +43,7 @@ from alignment.runs import (
     CHECKPOINTS_FOLDER,
     PARTIAL_FOLDER,
     PROGRESS_FILE,
+    Preference,
     RunFolder,
     Split,
     check_lengths,
@@ -77,7 +79,8 @@ def train_rl(
     config = run.config
     assert isinstance(config, GrpoConfig | RlooConfig)
     core, parent_hash = load_parent(run)
-    train, held_out_rows = run_prompts(run, core)
+    train, held_out_prompts = run_prompts(run, core)
+    rated = held_out_rows(run, core)  # read now: what is wrong with it must not end a training
     rewards = run_rewards(run, config, reward, judge, device)
     stop.raise_if_requested()
 
@@ -102,7 +105,7 @@ def train_rl(
     policy = trainer.model
     assert isinstance(policy, PeftModel)
     held_out = HeldOutPrompts(
-        rollouts, held_out_rows, reward=rewards.reward, judge=rewards.judge, seed=config.seed
+        rollouts, held_out_prompts, reward=rewards.reward, judge=rewards.judge, seed=config.seed
     )
     progress = ProgressWriter(
         run.path / PROGRESS_FILE,
@@ -115,7 +118,7 @@ def train_rl(
             run.path,
             rollouts=rollouts,
             policy=policy,
-            prompts=held_out_rows[: config.sample_clips],
+            prompts=held_out_prompts[: config.sample_clips],
             settings=usual_sampling(run.base),
         ),
         sample_steps=config.sample_steps,
@@ -141,13 +144,13 @@ def train_rl(
     n_steps = watch.entries[-1].step
     summary = {
         "n_train": len(train),
-        "n_held_out": len(held_out_rows),
+        "n_held_out": len(held_out_prompts),
         "n_steps": n_steps,
         "best_step": best_step,
         "stopped_early": n_steps < config.n_steps,
         "judge_is_unseen": rewards.is_judge_unseen,
         **report(held_out, policy, config),
-        "held_out": held_out_agreement(run, model, policy),
+        "held_out": held_out_agreement(rated, model, policy),
         "training": last_logged(trainer, rl_figures),
         "n_ranks": ranks.n_ranks,
         "memory_mb": peak_memory_mb(device),
@@ -208,27 +211,31 @@ def report(held_out: HeldOutPrompts, policy: PeftModel, config: RlConfig) -> dic
     }
 
 
-def held_out_agreement(
-    run: RunFolder, model: FlatAudioLM, policy: PeftModel
-) -> dict[str, float] | None:
-    """Returns how the policy agrees with the run's held-out preferences, if it has any."""
+def held_out_rows(run: RunFolder, core: AnyCore) -> list[Preference]:
+    """Returns the run's held-out preferences, found to fit the core; none where it has none."""
     if not (run.preferences.is_file() and run.preferences.read_text().strip()):
-        return None
+        return []
     rows = [
         row
-        for row in read_preferences(run)
+        for row in read_preferences(run, needs_train=False)
         if row.split is Split.HELD_OUT and row.outcome is Outcome.CHOSEN
     ]
-    if not rows:
-        return None
-    core = model.core
     check_lengths(
         rows,
         n_codebooks=core.n_codebooks,
         codebook_size=core.codebook_size,
         text_lengths=text_lengths(core),
     )
-    collator = PreferenceCollator(model.vocabulary, rows, core.frame_rate_hz)
+    return rows
+
+
+def held_out_agreement(
+    rows: Sequence[Preference], model: FlatAudioLM, policy: PeftModel
+) -> dict[str, float] | None:
+    """Returns how the policy agrees with preferences, if there are any."""
+    if not rows:
+        return None
+    collator = PreferenceCollator(model.vocabulary, rows, model.core.frame_rate_hz)
     scores = score_preferences(policy, rows, collator)
     agreement = measure_agreement(scores, parent_scores(policy, rows, collator))
     return {**asdict(agreement), "nll_increase": agreement.nll_increase}

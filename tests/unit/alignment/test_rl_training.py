@@ -128,12 +128,14 @@ def test_a_judge_that_turns_ends_the_run_and_keeps_what_it_liked_best(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("n_pairs", [6, 5])
 def test_held_out_preferences_of_the_run_are_told_as_other_methods_tell_them(
-    base: Path, tmp_path: Path
+    base: Path, tmp_path: Path, n_pairs: int
 ) -> None:
+    """With others to train on beside them or, of five pairs, without any."""
     core = load_core(base)
     preferences = write_preferences(
-        tmp_path / "codes", sample_pairs(core, 6), [True] * 6, n_held_out=5
+        tmp_path / "codes", sample_pairs(core, n_pairs), [True] * n_pairs, n_held_out=5
     )
     other = write_dpo_run(tmp_path / "dpo", base=base, preferences=preferences, config={})
     folder = write_rl_run(
@@ -151,6 +153,16 @@ def test_held_out_preferences_of_the_run_are_told_as_other_methods_tell_them(
         summary["held_out"]
     )
     assert not summary["judge_is_unseen"]
+
+
+def test_preferences_that_cannot_be_read_are_found_before_the_training(
+    base: Path, tmp_path: Path
+) -> None:
+    folder = write_rl_run(tmp_path / "run", base=base, rows=prompt_rows(1, 1), config=QUICK)
+    (folder / "preferences.jsonl").write_text('{"pair": 1}\n')
+    with pytest.raises(RunFolderError, match="line 1 lacks"):
+        train_rl(read_run(folder), stop=StopSwitch(), reward=lowness)
+    assert not (folder / "checkpoints").exists()
 
 
 def test_a_run_without_prompts_is_refused(base: Path, tmp_path: Path) -> None:
