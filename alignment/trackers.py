@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any, Protocol
 TENSORBOARD_FOLDER = "tensorboard"
 MLFLOW_VARIABLE = "MLFLOW_TRACKING_URI"
 WANDB_VARIABLES = ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL")
+
+logger = logging.getLogger(__name__)
 
 
 class Tracker(Protocol):
@@ -80,6 +83,36 @@ class WeightsAndBiases:
         self._run.finish()
 
 
+class Remote:
+    """A tracker on another machine: what goes wrong there is told once and ends no training."""
+
+    def __init__(self, title: str, opened: Callable[[], Tracker]) -> None:
+        """opened: connects, and may fail as well."""
+        self._title = title
+        self._tracker: Tracker | None = None
+        self._try(lambda: self._open(opened))
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        """Sends the figures, unless something has gone wrong before."""
+        if (tracker := self._tracker) is not None:
+            self._try(lambda: tracker.log(step, figures))
+
+    def close(self) -> None:
+        """Ends the run there."""
+        if (tracker := self._tracker) is not None:
+            self._try(tracker.close)
+
+    def _open(self, opened: Callable[[], Tracker]) -> None:
+        self._tracker = opened()
+
+    def _try(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as exc:  # each library has errors of its own, and those of its transport
+            self._tracker = None
+            logger.warning("%s gets no more figures: %s: %s", self._title, type(exc).__name__, exc)
+
+
 def open_trackers(
     folder: Path,
     *,
@@ -91,7 +124,7 @@ def open_trackers(
     """Returns the trackers of a run: TensorBoard, and those installed and set up elsewhere."""
     trackers: list[Tracker] = [TensorBoard(folder / TENSORBOARD_FOLDER, first_step)]
     if environment.get(MLFLOW_VARIABLE) and find_spec("mlflow"):
-        trackers.append(MlFlow(name, config))
+        trackers.append(Remote("MLflow", lambda: MlFlow(name, config)))
     if any(environment.get(variable) for variable in WANDB_VARIABLES) and find_spec("wandb"):
-        trackers.append(WeightsAndBiases(folder, name, config))
+        trackers.append(Remote("Weights & Biases", lambda: WeightsAndBiases(folder, name, config)))
     return trackers

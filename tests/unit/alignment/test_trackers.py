@@ -1,6 +1,7 @@
 """Trackers beside TensorBoard: only where they are installed and set up."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from alignment.trackers import open_trackers
 
 FAKE_MLFLOW = """
 import json
+import sys
 from pathlib import Path
 calls = []
 def start_run(run_name): calls.append(["start", run_name])
@@ -44,6 +46,7 @@ def test_mlflow_gets_every_figure_by_its_step(
     place = tmp_path / "calls.json"
     (tmp_path / "mlflow.py").write_text(FAKE_MLFLOW.format(place=str(place)))
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
     assert kinds(tmp_path, {}) == ["TensorBoard"]  # installed, but not set up
     opened = open_trackers(
         tmp_path,
@@ -60,3 +63,36 @@ def test_mlflow_gets_every_figure_by_its_step(
         ["params", {"seed": 3}],
         ["metrics", {"loss": 0.25}, 5],
     ]
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "def start_run(run_name): raise ConnectionError('no route to the server')",
+        "def start_run(run_name): pass\n"
+        "def log_params(params): pass\n"
+        "def log_metrics(metrics, step): raise ConnectionError('no route to the server')\n",
+    ],
+)
+def test_a_server_that_is_away_is_told_once_and_ends_no_training(
+    module: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "mlflow.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
+    opened = open_trackers(
+        tmp_path,
+        name="round-1",
+        config={},
+        first_step=0,
+        environment={"MLFLOW_TRACKING_URI": "http://localhost:1"},
+    )
+    for tracker in opened:
+        for step in (1, 2):
+            tracker.log(step, {"loss": 0.25})
+        tracker.close()
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["MLflow gets no more figures: ConnectionError: no route to the server"]
