@@ -14,7 +14,7 @@ from api.studies import get_study
 from attune.catalog.models import Checkpoint
 from attune.ratings.models import Study
 from attune.rounds.choices import RoundMethod
-from attune.rounds.errors import BaseCheckpointError
+from attune.rounds.errors import BaseCheckpointError, RoundError
 from attune.rounds.estimates import Source
 from attune.rounds.evidence import RoundFilter
 from attune.rounds.models import RaterGroup
@@ -95,12 +95,15 @@ class PreflightAnswer(Schema):
 
 def plan_of(body: RoundRequest) -> Plan:
     """The plan that a request describes; 404 for names that stand for nothing."""
+    if body.method not in RoundMethod.values:
+        raise RoundError(
+            f"unknown method {body.method!r}; known are {', '.join(RoundMethod.values)}"
+        )
     study = get_study(body.study)
-    method = RoundMethod(body.method) if body.method in RoundMethod.values else RoundMethod.DPO
     return Plan(
         study=study,
         base_checkpoint=_base(study, body.base_checkpoint),
-        method=method,
+        method=RoundMethod(body.method),
         config=dict(body.config),
         filter=RoundFilter(
             rater_group=get_rater_group(body.rater_group) if body.rater_group else None,

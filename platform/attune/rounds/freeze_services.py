@@ -308,6 +308,8 @@ def _check_name(name: str) -> str:
             "a round's name has 1 to 120 letters, digits, dots, hyphens and underscores and "
             f"starts with a letter or digit, got {name!r}"
         )
+    if name.isdigit():
+        raise RoundError(f"a round's name is not a number, which would be an id, got {name!r}")
     if _is_taken(name):
         raise RoundError(f"the name {name!r} is taken by a round or a checkpoint")
     return name

@@ -115,3 +115,24 @@ def test_a_group_of_raters_is_named_and_learned_from(world: RatedStudy, engineer
     body = {"study": "first", "rater_group": "owls"}
     assert engineer.api("POST", "rounds", body).json()["filters"]["raters"] == [pseudonym]
     assert engineer.api("POST", "rounds", {**body, "rater_group": "larks"}).status_code == 404
+
+
+def test_no_preflight_speaks_for_a_method_that_does_not_exist(
+    world: RatedStudy, engineer: Person
+) -> None:
+    body = {"study": "first", "method": "ppo"}
+    for path in ("rounds/preflight", "rounds"):
+        answer = engineer.api("POST", path, body)
+        assert (answer.status_code, answer.json()["detail"]) == (
+            409,
+            "unknown method 'ppo'; known are dpo, kto, expert, grpo, rloo, reward, mix",
+        )
+
+
+def test_a_round_is_not_named_like_the_id_of_another_one(
+    world: RatedStudy, engineer: Person
+) -> None:
+    answer = engineer.api("POST", "rounds", {"study": "first", "name": "12"})
+    assert answer.status_code == 409
+    assert "not a number" in answer.json()["detail"]
+    assert not Round.objects.exists()
