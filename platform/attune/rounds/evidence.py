@@ -44,10 +44,16 @@ class RoundFilter:
     prompt_tags: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """What a round keeps of it: the members' pseudonyms too, because groups change."""
+        """What a round keeps of it: the members' pseudonyms too, because groups change.
+
+        They stand in no other order than their own: in that of the table a place in the list
+        would tell whose ratings the frozen rows count under a number.
+        """
         told: dict[str, Any] = {}
         if self.rater_group is not None:
-            members = self.rater_group.raters.order_by("pk").values_list("pseudonym", flat=True)
+            members = self.rater_group.raters.order_by("pseudonym").values_list(
+                "pseudonym", flat=True
+            )
             told["rater_group"] = self.rater_group.name
             told["raters"] = [str(pseudonym) for pseudonym in members]
         if self.prompt_tags:

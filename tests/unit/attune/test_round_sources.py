@@ -10,6 +10,8 @@ from attune.catalog.services import add_checkpoint
 from attune.ratings.choices import Choice
 from attune.rounds.dataset import export_prompts
 from attune.rounds.errors import BaseCheckpointError
+from attune.rounds.evidence import RoundFilter
+from attune.rounds.group_services import set_rater_group
 from attune.rounds.models import Round, RoundMethod, RoundPrompt, RoundState, Split
 from attune.rounds.preflight import Plan, find_plan_refusals
 from attune.rounds.services import create_mix, create_round, publish_checkpoint, start_training
@@ -149,3 +151,17 @@ def test_a_mix_knows_prompts_that_a_part_made_clips_of_and_those_of_parts_of_par
     held_out = round.preferences.filter(split=Split.HELD_OUT)
     assert [preference.pair.prompt for preference in held_out] == [fresh]
     assert (round.counts["held_out"], round.counts["train"]) == (1, 2)
+
+
+# --- Raters behind their numbers
+
+
+def test_the_order_of_a_group_does_not_tell_who_has_which_number(world: RatedStudy) -> None:
+    """Raters count in the order in which they signed up; pseudonyms are drawn by chance."""
+    world.rate_pairs([Choice.A] * 8)
+    people = [world.rater(number) for number in range(7)]
+    group = set_rater_group(name="all", pseudonyms=[rater.pseudonym for rater in people])
+    round = create_round(
+        study=world.study, base_checkpoint=world.base, filter=RoundFilter(rater_group=group)
+    )
+    assert round.filters["raters"] == sorted(str(rater.pseudonym) for rater in people)
