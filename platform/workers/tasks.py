@@ -101,7 +101,11 @@ def start_scheduled_rounds() -> None:
     round is never due.
     """
     for schedule in RoundSchedule.objects.filter(is_on=True, study__is_open=True).order_by("pk"):
-        start_scheduled_round(schedule=schedule)
+        try:
+            start_scheduled_round(schedule=schedule)
+        except Exception:
+            # What is wrong with one study must not keep the others from their rounds.
+            logger.exception("schedule_failed", schedule=schedule.pk)
 
 
 @shared_task(name="workers.tasks.ask_machines")
@@ -127,4 +131,8 @@ def judge_canaries() -> None:
     changes and a roll-back removes, and a hold is put on record once for each doubling.
     """
     for entry in RotationEntry.objects.filter(role=RotationRole.CANARY).order_by("pk"):
-        judge_canary(entry=entry)
+        try:
+            judge_canary(entry=entry)
+        except Exception:
+            # What is wrong with one canary must not keep the others from being judged.
+            logger.exception("canary_not_judged", checkpoint=entry.checkpoint_id)

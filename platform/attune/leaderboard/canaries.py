@@ -7,7 +7,7 @@ from typing import Any, assert_never
 import structlog
 from django.db import transaction
 
-from attune.catalog.models import RotationAction, RotationEntry, RotationRole
+from attune.catalog.models import Checkpoint, RotationAction, RotationEntry, RotationRole
 from attune.catalog.rotation_services import (
     hold_checkpoint,
     promote_checkpoint,
@@ -32,6 +32,9 @@ def judge_canary(*, entry: RotationEntry) -> RotationAction | None:
     doubling from there. None: nothing was done, since the study leaves decisions to engineers,
     an engineer holds the canary, it has no parent, or it is a canary no longer.
     """
+    # First the checkpoint, then its entry, as engineers' decisions do: in the other order the two
+    # could wait for each other for ever.
+    Checkpoint.objects.select_for_update().get(pk=entry.checkpoint_id)
     canary = (
         RotationEntry.objects.select_for_update(of=("self",))
         .select_related("checkpoint__parent")

@@ -1,10 +1,14 @@
 """Canaries that the site decides about by itself: what it does, records, and leaves alone."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from attune.catalog.models import (
     Checkpoint,
@@ -19,6 +23,7 @@ from attune.leaderboard.canaries import holds_due, judge_canary
 from attune.leaderboard.selectors import gate_of_people
 from attune.leaderboard.sequential import GateDecision, decide
 from attune.ratings.choices import Choice
+from attune.ratings.models import Study
 from attune.ratings.people_gate import PeopleGate, PeopleGateError, people_gate_of
 from attune.rounds.models import Round
 from tests.unit.attune.rated import RatedStudy, rated_study
@@ -241,3 +246,56 @@ def test_a_canary_as_good_as_a_rehearsed_round_is_nearly_always_promoted() -> No
     fates = [fate(0.84, rng, spread=0.5) for _ in range(50)]
     assert fates.count("promote") >= 48
     assert fates.count("roll_back") == 0
+
+
+def test_what_is_wrong_with_one_canary_leaves_the_others_to_be_judged(
+    world: RatedStudy, canary: RotationEntry
+) -> None:
+    rate(world, canary.checkpoint, wins=18, losses=0)
+    broken = enter_rotation(
+        checkpoint=world.add_checkpoint("broken", parent=world.base),
+        population=PEOPLE,
+        role=RotationRole.CANARY,
+        share=0.1,
+        reason="Passed the gate.",
+    )
+    other = Study.objects.create(
+        slug="other",
+        name="other",
+        population=PEOPLE,
+        prompt_set=world.study.prompt_set,
+        clip_duration_s=2.0,
+        gate={"alpha": "a word"},
+    )
+    Round.objects.create(
+        name="broken",
+        study=other,
+        population=PEOPLE,
+        method="dpo",
+        base_checkpoint=world.base,
+        produced_checkpoint=broken.checkpoint,
+        state="done",
+    )
+    # The broken one comes first.
+    first, second = canary, RotationEntry.objects.get(pk=broken.pk)
+    RotationEntry.objects.filter(pk=first.pk).delete()
+    first.pk = second.pk + 1
+    first.save(force_insert=True)
+    judge_canaries()
+    first.refresh_from_db()
+    assert first.role == RotationRole.FULL
+
+
+def test_a_decision_locks_the_checkpoint_before_its_entry_as_engineers_do(
+    canary: RotationEntry,
+) -> None:
+    def tables(act: Callable[[], object]) -> list[str]:
+        with CaptureQueriesContext(connection) as queries:
+            act()
+        read = [re.match(r'SELECT .*? FROM "(\w+)"', query["sql"]) for query in queries]
+        return [found[1] for found in read if found][:2]
+
+    order = ["catalog_checkpoint", "catalog_rotationentry"]
+    assert tables(lambda: judge_canary(entry=canary)) == order
+    hold = {"checkpoint": canary.checkpoint, "population": PEOPLE, "reason": "Wait."}
+    assert tables(lambda: hold_checkpoint(**hold)) == order
