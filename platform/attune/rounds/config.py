@@ -7,7 +7,7 @@ the two equal. A setting that is not given keeps the trainer's default.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from attune.rounds.choices import REWARDED_METHODS, Outcome, RoundMethod
+from attune.rounds.choices import Outcome, RoundMethod
 from attune.rounds.errors import ConfigError
 
 Value = int | float | bool | str
@@ -161,8 +161,6 @@ def check_config(
     }
     if method is RoundMethod.DPO:
         _check_smoothing(str(checked.get("loss", "sigmoid_norm")), checked.get("label_smoothing"))
-    if method in REWARDED_METHODS:
-        _check_accumulation({**default_numbers(method), **checked})
     return checked
 
 
@@ -243,18 +241,4 @@ def _check_smoothing(loss: str, smoothing: object) -> None:
         raise ConfigError(
             "loss robust needs label_smoothing, the share of preferences expected to be wrong, "
             f"above 0 and at most 0.49, got {smoothing or 0}"
-        )
-
-
-def _check_accumulation(numbers: Mapping[str, object]) -> None:
-    """Raises where the clips of a step cannot be gone through in equal parts."""
-    prompts, group = numbers["batch_prompts"], numbers["group_size"]
-    parts = numbers["accumulation_steps"]
-    assert isinstance(prompts, int | float)
-    assert isinstance(group, int | float)
-    assert isinstance(parts, int | float)
-    if int(prompts * group) % int(parts):
-        raise ConfigError(
-            f"accumulation_steps divides the {prompts * group:g} clips of a step "
-            f"({prompts:g} prompts x {group:g}), got {parts:g}"
         )

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from alignment.methods import METHODS
+from alignment.rl.config import GrpoConfig
 from attune.rounds.choices import RoundMethod
 from attune.rounds.config import (
     LOSSES,
@@ -90,7 +91,6 @@ def test_a_round_learns_from_the_outcomes_that_its_trainer_reads(method: RoundMe
         ("dpo", {"loss": "ipo", "label_smoothing": 0.1}, "label_smoothing is for"),
         ("dpo", {"loss": "hinge"}, "loss must be one of sigmoid_norm, .*, got 'hinge'"),
         ("kto", {"gradient_checkpointing": 1}, "gradient_checkpointing must be true or false"),
-        ("grpo", {"accumulation_steps": 3}, "divides the 64 clips of a step"),
         ("kto", {"batch_pairs": 4}, "unknown setting 'batch_pairs' of kto"),
     ],
 )
@@ -99,3 +99,13 @@ def test_what_a_method_cannot_do_is_refused_before_the_trainer_would(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         check_config(config, RoundMethod(method))
+
+
+def test_the_advice_to_a_rewarded_round_without_memory_can_be_taken() -> None:
+    """Half the prompts at once and twice the accumulation, down to a single prompt."""
+    config = {"batch_prompts": 8, "accumulation_steps": 1}
+    while config["batch_prompts"] > 1:
+        config["batch_prompts"] //= 2
+        config["accumulation_steps"] *= 2
+        assert check_config({**config, "group_size": 3}, RoundMethod.GRPO)["group_size"] == 3
+        assert GrpoConfig(**config).step_prompts == 8
