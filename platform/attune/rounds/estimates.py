@@ -32,9 +32,10 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Work:
-    """What there is to do in a round that goes through its preferences."""
+    """What there is to do in a round that goes through pairs of clips."""
 
     n_train: int
+    """Pairs."""
     n_epochs: int
     batch_pairs: int
     clip_duration_s: float
@@ -125,12 +126,25 @@ def work_of(
     defaults: Mapping[str, float],
     clip_duration_s: float,
 ) -> Work:
-    """The work of a round by its counts and its settings; what is not set has its default."""
+    """The work of a round by its counts and its settings; what is not set has its default.
+
+    A round that makes clips of its own goes through those: its preferences only measure. Two of
+    them take as long as a pair.
+    """
 
     def setting(name: str) -> int:
         value = config.get(name, defaults.get(name, 1))
         return int(value) if isinstance(value, int | float) else 1
 
+    if "group_size" in defaults:
+        clips_at_once = setting("batch_prompts") * setting("group_size")
+        clips_a_step = clips_at_once * setting("accumulation_steps")
+        return Work(
+            n_train=setting("n_steps") * clips_a_step // 2,
+            n_epochs=1,
+            batch_pairs=max(1, clips_at_once // 2),
+            clip_duration_s=clip_duration_s,
+        )
     batch_clips = config.get("batch_clips", defaults.get("batch_clips"))
     pairs = setting("batch_pairs")
     if "batch_pairs" not in config and isinstance(batch_clips, int | float):

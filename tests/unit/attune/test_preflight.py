@@ -17,8 +17,9 @@ from attune.jobs.report_services import (
 )
 from attune.ratings.choices import Choice
 from attune.rounds import preflight as preflight_module
+from attune.rounds.config import default_numbers
 from attune.rounds.errors import ConfigError, RoundError
-from attune.rounds.estimates import FormerRound, Source, Work, estimate_round
+from attune.rounds.estimates import FormerRound, Source, Work, estimate_round, work_of
 from attune.rounds.models import Round, RoundMethod, RoundState
 from attune.rounds.preflight import preflight
 from attune.rounds.services import create_round
@@ -117,6 +118,24 @@ def test_time_and_memory_grow_with_the_audio_of_rounds_that_were_measured() -> N
     assert (found.time_s, found.time_source) == (120.0, Source.MEASURED)
     assert (found.memory_mb, found.memory_source) == (300.0 + 4 * 80, Source.MEASURED)
     assert (found.disk_mb, found.n_former) == (153.0, 1)
+
+
+def test_a_round_that_makes_its_own_clips_costs_by_these_and_not_by_its_preferences() -> None:
+    """120 steps of 8 prompts with 8 clips each of 2 s: 7680 clips. 64 of them are held at once."""
+
+    def work(n_train: int, **config: int) -> Work:
+        return work_of(
+            {"train": n_train},
+            config,
+            defaults=default_numbers(RoundMethod.GRPO),
+            clip_duration_s=2.0,
+        )
+
+    found = work(0, n_steps=120)
+    assert (found.clip_seconds, found.batch_seconds) == (7680 * 2.0, 64 * 2.0)
+    assert found == work(400, n_steps=120)
+    halved = work(0, n_steps=120, batch_prompts=4, accumulation_steps=2)
+    assert (halved.clip_seconds, halved.batch_seconds) == (7680 * 2.0, 32 * 2.0)
 
 
 def test_without_former_rounds_a_formula_is_used_where_there_is_one() -> None:
