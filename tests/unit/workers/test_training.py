@@ -213,12 +213,15 @@ def test_samples_are_decoded_beside_the_training_and_recorded_with_memory(
         "(folder / 'samples').mkdir(exist_ok=True)\n"
         "name = 'samples/step-1-0.npy'\n"
         "numpy.save(folder / name, numpy.zeros((4, 25), 'int16'))\n"
+        "broken = 'samples/step-1-1.npy'\n"
+        "numpy.save(folder / broken, numpy.full((4, 25), 30_000, 'int16'))\n"
         "line = {'step': 1, 'prompt': 'a waltz', 'seed': 7, 'codes': name}\n"
         "(folder / 'samples.jsonl').write_text(json.dumps(line) + '\\n')\n"
-        "log(1, loss=0.7, memory_mb=321.0, samples=[name, '../../outside.npy'])\n"
+        "log(1, loss=0.7, memory_mb=321.0, samples=[name, '../../outside.npy', broken])\n"
         "sys.exit(1)\n",
     )
     carry_out("gpu", new_owner())
+    assert "exited with code 1" in Job.objects.get(kind=JobKind.RUN_ROUND).error
     sample = RoundSample.objects.get()
     assert (sample.step, sample.number, sample.prompt, sample.seed) == (1, 0, "a waltz", 7)
     assert sample.duration_s == 1.0
