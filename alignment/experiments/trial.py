@@ -20,11 +20,13 @@ from alignment.experiments.labels import Labels, rate
 from alignment.experiments.rounds import PROMPTS_FILE, Round
 from alignment.methods import METHODS
 from alignment.simulation.tastes import Taste
+from generator.checkpoints import content_hash
 from generator.files import write_json
 
 CLIPS_FOLDER = "clips"
 TRIALS_FOLDER = "trials"
 RESULT_FILE = "result.json"
+WORKSPACE_FILE = "workspace.json"
 BEST_OF = "best-of-8"
 """No training: the best of eight clips of the base by a reward model learned from the ratings."""
 N_BEST_OF = 8
@@ -136,10 +138,10 @@ def run_trial(trial: Trial, space: Workspace) -> dict[str, Any]:
     """Runs a trial, or goes on with it, and returns its result; one that is done is only read."""
     folder = space.root / TRIALS_FOLDER / trial.name
     done = folder / RESULT_FILE
+    _check_workspace(folder, space)
     if done.is_file():
         stored: dict[str, Any] = json.loads(done.read_text())
         return stored
-    folder.mkdir(parents=True, exist_ok=True)
     began_at = time.monotonic()
     chain = [space.base]
     rounds = []
@@ -177,6 +179,27 @@ def run_trial(trial: Trial, space: Workspace) -> dict[str, Any]:
     }
     write_json(done, result)
     return result
+
+
+def _check_workspace(folder: Path, space: Workspace) -> None:
+    """Notes in a trial's folder what it stands on; AlignmentError where that is something else.
+
+    A trial is named by what is tried, so that one of another base would be taken for it.
+    """
+    prompts = json.dumps(asdict(space.prompts), sort_keys=True)
+    wanted = {
+        "base": content_hash(space.base),
+        "prompts": hashlib.sha256(prompts.encode()).hexdigest(),
+        "duration_s": space.duration_s,
+    }
+    place = folder / WORKSPACE_FILE
+    if place.is_file() and (stored := json.loads(place.read_text())) != wanted:
+        others = [name for name, value in wanted.items() if stored.get(name) != value]
+        raise AlignmentError(
+            f"{folder} holds a trial with another {' and '.join(others)}; name another --out"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(place, wanted)
 
 
 def _judged(

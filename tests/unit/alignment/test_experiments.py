@@ -127,6 +127,8 @@ def test_a_trial_of_two_rounds_trains_each_on_fresh_clips_of_the_last(
     assert runs[0]["adapters"] == []
     assert [Path(place).parent.name for place in runs[1]["adapters"]] == ["round-1"]
     assert run_trial(trial, space) == result
+    with pytest.raises(AlignmentError, match="another duration_s; name another --out"):
+        run_trial(trial, replace(space, duration_s=2.0))
     table = results_table(tmp_path)
     assert table.count("| busier | dpo |") == 2
 
