@@ -100,8 +100,9 @@ class SampleDecoder:
                 continue
             try:
                 duration_s = future.result()
-            except (GeneratorError, OSError, ValueError, IndexError, RuntimeError) as exc:
-                # Whatever is wrong with a clip to listen to, the training goes on without it.
+            except (GeneratorError, OSError, EOFError, ValueError, RuntimeError) as exc:
+                # A machine that lost its power may leave an empty file. Whatever is wrong with a
+                # clip to listen to, the training goes on without it.
                 logger.warning("sample_not_decoded", round=self._round.pk, error=str(exc))
                 continue
             record_round_sample(
