@@ -85,7 +85,8 @@ def test_a_study_of_few_raters_shares_them_and_one_of_many_does_not(world: Rated
 
 
 def test_repeated_pairs_and_clips_on_both_sides_are_counted(world: RatedStudy) -> None:
-    train = [world.add_pair() for _ in range(6)]
+    prompt = world.add_prompt()  # a single one, which no draw can hold out
+    train = [world.add_pair(prompt=prompt) for _ in range(6)]
     held_out = [world.add_pair(prompt=world.add_prompt(is_held_out=True)) for _ in range(2)]
     for pair in (*train, *held_out):
         world.rate(pair)
