@@ -1,6 +1,6 @@
 """What a round will cost: measured on former rounds of this site, else by a formula.
 
-The formula's constants were measured on rounds of the starter with two CPU cores; they say
+The formula's constants are assumptions about the starter on two CPU cores; they say
 whether a round takes minutes or days, not how many minutes.
 """
 
