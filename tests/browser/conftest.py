@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -86,19 +87,12 @@ class Seen:
 
     problems: list[str] = field(default_factory=list)
     received: list[tuple[str, str, bytes]] = field(default_factory=list)
-    n_pending: int = 0
 
     def watch(self, page: Page) -> None:
         """Collects from now on what goes wrong on the page and what it receives."""
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("console", self._note_console)
         page.on("response", self._note_response)
-        page.on("request", lambda _: self._count(1))
-        page.on("requestfinished", lambda _: self._count(-1))
-        page.on("requestfailed", lambda _: self._count(-1))
-
-    def _count(self, change: int) -> None:
-        self.n_pending += change
 
     def _note_console(self, message: Any) -> None:
         if message.type in {"error", "warning"}:
@@ -165,6 +159,25 @@ def site(live_server: LiveServer, transactional_db: None) -> Site:
     return make_site(live_server.url)
 
 
+def count_open_connections() -> int:
+    """How many browser connections the live server still serves, a thread for each."""
+    return sum("process_request_thread" in thread.name for thread in threading.enumerate())
+
+
+@pytest.fixture(autouse=True)
+def _quiet_end(transactional_db: None) -> Iterator[None]:
+    """Empties the tables only when no request is being answered any more.
+
+    A request that outlives its page holds rows, PostgreSQL then cannot empty the tables, and the
+    next test meets this one's.
+    """
+    yield
+    end = time.monotonic() + 30
+    while count_open_connections() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not count_open_connections(), "requests are being answered 30 s after their page closed"
+
+
 @pytest.fixture
 def context(browser: Browser, live_server: LiveServer) -> Iterator[BrowserContext]:
     """A browser profile of its own, of desktop size; gone before the site and its rows are."""
@@ -181,16 +194,11 @@ def seen() -> Seen:
 
 
 @pytest.fixture
-def page(context: BrowserContext, seen: Seen) -> Iterator[Page]:
+def page(context: BrowserContext, seen: Seen) -> Page:
     """A page whose console, violations and responses are kept in `seen`."""
     page = context.new_page()
     seen.watch(page)
-    yield page
-    # A request that is still being answered would meet the next test's emptied tables.
-    for _ in range(40):
-        if not seen.n_pending:
-            break
-        page.wait_for_timeout(50)
+    return page
 
 
 def allow_routes(page: Page) -> None:
