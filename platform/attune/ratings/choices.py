@@ -19,6 +19,14 @@ class Side(models.TextChoices):
     B = "B", "B"
 
 
+class Aspect(models.TextChoices):
+    """What a study may ask about a pair in passes of their own, after the answer itself."""
+
+    PROMPT_FIT = "prompt_fit", "prompt fit"
+    MUSICALITY = "musicality", "musicality"
+    SOUND_QUALITY = "sound_quality", "sound quality"
+
+
 class PairPurpose(models.TextChoices):
     """TRAINING: one checkpoint twice (on-policy). JUDGING: two checkpoints. GOLD: known answer."""
 

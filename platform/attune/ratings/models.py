@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from attune.catalog.models import Checkpoint, Clip, Population, Prompt, PromptSet
 from attune.raters.models import Rater
-from attune.ratings.choices import AssignmentState, Choice, PairPurpose, Side
+from attune.ratings.choices import Aspect, AssignmentState, Choice, PairPurpose, Side
 
 
 class Study(models.Model):
@@ -23,6 +23,21 @@ class Study(models.Model):
     question = models.CharField(max_length=200, default="Which do you prefer?")
     clip_duration_s = models.FloatField(default=10.0)
     minimum_listening_s = models.FloatField(default=5.0)
+    asks_strength = models.BooleanField(
+        default=True, help_text="After A or B, offer to say how much better it was."
+    )
+    aspects = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Asked one by one after the answer: prompt_fit, musicality, sound_quality.",
+    )
+    shows_history = models.BooleanField(
+        default=True,
+        help_text="Raters may change all answers of their sitting, else the last one only.",
+    )
+    break_after_min = models.PositiveSmallIntegerField(
+        default=20, help_text="Minutes after which the page offers a break; 0 offers none."
+    )
     overlap = models.PositiveSmallIntegerField(default=1)
     pairs_per_session = models.PositiveSmallIntegerField(default=40)
     assignment_lease_s = models.PositiveIntegerField(default=900)
@@ -177,6 +192,64 @@ class RatingRevision(models.Model):
 
     def __str__(self) -> str:
         return f"earlier {self.choice} of rating {self.rating_id}"
+
+
+class AspectRating(models.Model):
+    """What a rater answered about one aspect of a pair that they have rated."""
+
+    rating = models.ForeignKey(Rating, on_delete=models.PROTECT, related_name="aspects")
+    aspect = models.CharField(max_length=16, choices=Aspect.choices)
+    choice = models.CharField(max_length=16, choices=Choice.choices)
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rating", "aspect"], name="one_answer_per_rating_and_aspect"
+            ),
+            models.CheckConstraint(
+                condition=Q(aspect__in=Aspect.values), name="rated_aspect_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(choice__in=Choice.values), name="aspect_choice_is_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.aspect} of rating {self.rating_id}: {self.choice}"
+
+
+class AspectRevision(models.Model):
+    """What an answer about an aspect said before its rater changed it."""
+
+    aspect_rating = models.ForeignKey(
+        AspectRating, on_delete=models.PROTECT, related_name="revisions"
+    )
+    choice = models.CharField(max_length=16, choices=Choice.choices)
+    replaced_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"earlier {self.choice} of aspect {self.aspect_rating_id}"
+
+
+class Remark(models.Model):
+    """A rater's words about one moment of one side, such as "worse at 0:12"."""
+
+    client_id = models.UUIDField(unique=True)
+    assignment = models.ForeignKey(Assignment, on_delete=models.PROTECT, related_name="remarks")
+    side = models.CharField(max_length=1, choices=Side.choices)
+    at_s = models.FloatField(help_text="Seconds from the clip's beginning.")
+    text = models.CharField(max_length=300)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(at_s__gte=0), name="remark_is_not_before_its_clip"),
+        ]
+
+    def __str__(self) -> str:
+        return f"remark on side {self.side} at {self.at_s:.1f} s"
 
 
 class ListeningEvent(models.Model):

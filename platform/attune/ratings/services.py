@@ -1,6 +1,6 @@
 """Writes about studies; the writes about pairs, assignments and ratings have their modules."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -12,6 +12,7 @@ from attune.ratings.assignment_services import (
     expire_assignments,
     report_clip,
 )
+from attune.ratings.choices import Aspect
 from attune.ratings.errors import StudyError
 from attune.ratings.models import Study
 from attune.ratings.pair_services import fill_pool, mark_ready_pairs, request_pairs
@@ -40,6 +41,10 @@ CHANGEABLE_FIELDS = frozenset(
         "question",
         "clip_duration_s",
         "minimum_listening_s",
+        "asks_strength",
+        "aspects",
+        "shows_history",
+        "break_after_min",
         "overlap",
         "pairs_per_session",
         "assignment_lease_s",
@@ -61,6 +66,10 @@ def create_study(
     question: str = "Which do you prefer?",
     clip_duration_s: float = 10.0,
     minimum_listening_s: float = 5.0,
+    asks_strength: bool = True,
+    aspects: Sequence[Aspect | str] = (),
+    shows_history: bool = True,
+    break_after_min: int = 20,
     overlap: int = 1,
     pairs_per_session: int = 40,
     assignment_lease_s: int = 900,
@@ -79,6 +88,10 @@ def create_study(
         question=question,
         clip_duration_s=clip_duration_s,
         minimum_listening_s=minimum_listening_s,
+        asks_strength=asks_strength,
+        aspects=list(aspects),
+        shows_history=shows_history,
+        break_after_min=break_after_min,
         overlap=overlap,
         pairs_per_session=pairs_per_session,
         assignment_lease_s=assignment_lease_s,
@@ -124,6 +137,13 @@ def close_study(*, study: Study) -> None:
 
 
 def _check(study: Study) -> None:
+    unknown = [name for name in study.aspects if name not in Aspect.values]
+    if unknown or len(set(study.aspects)) < len(study.aspects):
+        raise StudyError(
+            f"study {study.slug!r}: aspects {study.aspects}: "
+            f"expected each of {', '.join(Aspect.values)} at most once",
+            slug=study.slug,
+        )
     try:
         study.full_clean(exclude={"sampling", "gate"})  # empty ones mean the defaults
     except ValidationError as exc:
