@@ -1,4 +1,7 @@
-"""What becomes of clips and rounds whose job has ended without finishing them."""
+"""What becomes of clips and rounds whose job has ended without finishing them.
+
+A round that was resumed has another job: the end of the former one is nothing to it.
+"""
 
 import contextlib
 from typing import assert_never
@@ -18,7 +21,8 @@ def settle_failed_job(*, job: Job, error: str) -> None:
         case JobKind.GENERATE_CLIPS:
             close_abandoned_clips()
         case JobKind.RUN_ROUND | JobKind.RUN_GATE:
-            fail_round(round=Round.objects.get(pk=job.arguments["round"]), error=error)
+            for round in Round.objects.filter(job=job):
+                fail_round(round=round, error=error)
         case JobKind.SCORE_CLIPS:
             pass  # the scores that were stored stay; a repeat adds the others
         case _:
@@ -32,8 +36,9 @@ def settle_cancelled_job(*, job: Job) -> None:
         case JobKind.GENERATE_CLIPS:
             close_abandoned_clips()
         case JobKind.RUN_ROUND | JobKind.RUN_GATE:
-            with contextlib.suppress(RoundStateError):
-                cancel_round(round=Round.objects.get(pk=job.arguments["round"]), actor=None)
+            for round in Round.objects.filter(job=job):
+                with contextlib.suppress(RoundStateError):
+                    cancel_round(round=round, actor=None)
         case JobKind.SCORE_CLIPS:
             pass  # the scores that were stored stay; a repeat adds the others
         case _:

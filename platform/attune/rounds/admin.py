@@ -7,6 +7,7 @@ from attune.rounds.models import (
     Evaluation,
     RaterGroup,
     Round,
+    RoundEvent,
     RoundPreference,
     RoundSample,
     RoundSchedule,
@@ -20,6 +21,16 @@ class RoundAdmin(EvidenceAdmin):
     list_display = ("name", "study", "base_checkpoint", "state", "produced_checkpoint", "outcome")
     list_filter = ("population", "state")
     list_select_related = ("study", "base_checkpoint", "produced_checkpoint")
+    ordering = ("-id",)
+
+
+@admin.register(RoundEvent)
+class RoundEventAdmin(EvidenceAdmin):
+    """Rounds that ended before their time, and those that were resumed."""
+
+    list_display = ("round", "kind", "sentence", "actor", "happened_at")
+    list_filter = ("kind",)
+    list_select_related = ("round", "actor")
     ordering = ("-id",)
 
 

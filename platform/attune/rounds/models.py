@@ -120,6 +120,39 @@ class Round(models.Model):
         return self.name
 
 
+class RoundEventKind(models.TextChoices):
+    """What happened to a round that could otherwise only be guessed from its state."""
+
+    CANCELLED = "cancelled", "cancelled"
+    FAILED = "failed", "failed"
+    RESUMED = "resumed", "resumed"
+
+
+class RoundEvent(models.Model):
+    """One end of a round before its time, or one new start, with who asked for it.
+
+    A resumed round forgets its error and how it ended; here both stay on record.
+    """
+
+    round = models.ForeignKey(Round, on_delete=models.PROTECT, related_name="events")
+    kind = models.CharField(max_length=16, choices=RoundEventKind.choices)
+    sentence = models.TextField(help_text="What happened, for people.")
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    happened_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind__in=RoundEventKind.values), name="round_event_kind_is_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"round {self.round_id} {self.kind}"
+
+
 class Split(models.TextChoices):
     """TRAIN is learned from; HELD_OUT only measures."""
 
@@ -232,10 +265,14 @@ class RoundMetric(models.Model):
 
 
 class Verdict(models.TextChoices):
-    """Whether a check let the candidate through."""
+    """Whether a check let the candidate through; only PASSED does.
+
+    NOT_MEASURED: there was nothing to measure, or so little that no figure could have failed.
+    """
 
     PASSED = "passed", "passed"
     FAILED = "failed", "failed"
+    NOT_MEASURED = "not_measured", "not measured"
 
 
 class Evaluation(models.Model):

@@ -19,6 +19,7 @@ from attune.rounds.models import (
     RUNNING_STATES,
     Evaluation,
     Round,
+    RoundEvent,
     RoundMetric,
     RoundSample,
 )
@@ -34,6 +35,7 @@ class RoundDetail:
     evaluations: Sequence[Evaluation]
     rotation_event: RotationEvent | None
     samples: Sequence[RoundSample] = ()
+    events: Sequence[RoundEvent] = ()
 
     @property
     def peak_memory_mb(self) -> float | None:
@@ -86,6 +88,7 @@ def get_round_detail(round: Round) -> RoundDetail:
         evaluations=list(round.evaluations.order_by("pk")),
         rotation_event=rotation_event,
         samples=list(round.samples.order_by("step", "number")),
+        events=list(round.events.select_related("actor").order_by("pk")),
     )
 
 

@@ -28,11 +28,14 @@ from attune.rounds.models import (
     RUNNING_STATES,
     Evaluation,
     Round,
+    RoundEvent,
+    RoundEventKind,
     RoundMetric,
     RoundSample,
     RoundState,
     Verdict,
 )
+from attune.rounds.resume_services import resume_round
 from attune.rounds.selectors import has_entered_rotation
 
 __all__ = [
@@ -47,6 +50,7 @@ __all__ = [
     "record_evaluation",
     "record_round_metric",
     "record_round_sample",
+    "resume_round",
     "start_training",
 ]
 
@@ -243,14 +247,18 @@ def _enter_as_canary(round: Round, checkpoint: Checkpoint) -> str:
     return f"{checkpoint.name} entered rotation as a canary for {share:.0%} of new clips. {reason}"
 
 
+@transaction.atomic
 def fail_round(*, round: Round, error: str, now: datetime | None = None) -> bool:
     """Ends a running round as failed; what it saved stays. False when it had ended already."""
+    now = now or timezone.now()
     changed = Round.objects.filter(pk=round.pk, state__in=RUNNING_STATES).update(
         state=RoundState.FAILED,
         error=error,
         outcome="The round failed; no checkpoint entered rotation.",
-        finished_at=now or timezone.now(),
+        finished_at=now,
     )
+    if changed:
+        _record_event(round, RoundEventKind.FAILED, error, actor=None, now=now)
     round.refresh_from_db()
     return changed == 1
 
@@ -262,26 +270,37 @@ def cancel_round(*, round: Round, actor: User | None, now: datetime | None = Non
     Raises RoundStateError when it has ended already.
     """
     now = now or timezone.now()
-    by = f" by {actor.get_username()}" if actor is not None else ""
-    if not _end_as_cancelled(round, by=by, now=now):
+    if not _end_as_cancelled(round, actor=actor, now=now):
         raise RoundStateError(f"round {round.name} is {round.get_state_display()} already")
     if round.job is not None:
         request_job_cancel(job=round.job, now=now)
     return round
 
 
-def _end_as_cancelled(round: Round, *, by: str, now: datetime | None) -> bool:
+def _end_as_cancelled(round: Round, *, actor: User | None, now: datetime) -> bool:
+    by = f" by {actor.get_username()}" if actor is not None else ""
+    outcome = f"Cancelled{by}; no checkpoint entered rotation."
     changed = Round.objects.filter(pk=round.pk, state__in=RUNNING_STATES).update(
-        state=RoundState.CANCELLED,
-        outcome=f"Cancelled{by}; no checkpoint entered rotation.",
-        finished_at=now or timezone.now(),
+        state=RoundState.CANCELLED, outcome=outcome, finished_at=now
     )
+    if changed:
+        _record_event(round, RoundEventKind.CANCELLED, outcome, actor=actor, now=now)
     round.refresh_from_db()
     return changed == 1
 
 
+def _record_event(
+    round: Round, kind: RoundEventKind, sentence: str, *, actor: User | None, now: datetime
+) -> None:
+    RoundEvent.objects.create(
+        round=round, kind=kind, sentence=sentence, actor=actor, happened_at=now
+    )
+
+
+@transaction.atomic
 def close_abandoned_rounds(*, now: datetime | None = None) -> int:
     """Ends running rounds whose job has ended without them; returns how many."""
+    now = now or timezone.now()
     n_closed = 0
     abandoned = Round.objects.filter(
         state__in=RUNNING_STATES,
@@ -290,7 +309,7 @@ def close_abandoned_rounds(*, now: datetime | None = None) -> int:
     for round in abandoned.select_related("job"):
         job = round.job
         if job is not None and job.state == JobState.CANCELLED:
-            n_closed += _end_as_cancelled(round, by="", now=now)
+            n_closed += _end_as_cancelled(round, actor=None, now=now)
         else:
             error = (job.error if job is not None else "") or "its job ended without finishing it"
             n_closed += fail_round(round=round, error=error, now=now)
