@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from attune.jobs.admin import EvidenceAdmin
-from attune.raters.models import ApiToken, Consent, DeviceCheck, Invitation, Rater
+from attune.raters.models import ApiToken, Consent, ConsentText, DeviceCheck, Invitation, Rater
 
 
 @admin.register(Rater)
@@ -18,8 +18,11 @@ class RaterAdmin(EvidenceAdmin):
 class InvitationAdmin(EvidenceAdmin):
     """Sign-in links and whether they were used."""
 
-    list_display = ("id", "role", "created_at", "expires_at", "used_at")
-    list_filter = ("role",)
+    list_display = (
+        *("id", "role", "label", "is_open", "n_joined", "created_at"),
+        *("expires_at", "revoked_at", "used_at"),
+    )
+    list_filter = ("role", "is_open")
     exclude = ("token_sha256",)
 
 
@@ -40,8 +43,16 @@ class ApiTokenAdmin(admin.ModelAdmin):
 class ConsentAdmin(EvidenceAdmin):
     """Who agreed to which version of the consent text."""
 
-    list_display = ("rater", "version", "given_at", "withdrawn_at")
-    list_filter = ("version",)
+    list_display = ("rater", "text", "given_at", "withdrawn_at")
+    list_filter = ("text",)
+
+
+@admin.register(ConsentText)
+class ConsentTextAdmin(EvidenceAdmin):
+    """Versions of consent texts; a new one is written on the console."""
+
+    list_display = ("name", "version", "title", "language", "written_by", "created_at")
+    list_filter = ("name",)
 
 
 @admin.register(DeviceCheck)

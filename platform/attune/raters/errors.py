@@ -11,3 +11,11 @@ class InvitationError(RaterError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"this invitation is {reason}")
         self.reason = reason
+
+
+class ConsentError(RaterError):
+    """A consent text that cannot be written, or an agreement to the wrong version."""
+
+
+class DeviceCheckError(RaterError):
+    """An answer to a headphone check that is not being asked."""

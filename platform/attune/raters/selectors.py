@@ -30,6 +30,6 @@ def find_rater(user: User | AnonymousUser) -> Rater | None:
     return Rater.objects.filter(user_id=user.pk, withdrawn_at__isnull=True).first()
 
 
-def has_consented(rater: Rater, version: str) -> bool:
-    """True if the rater agreed to this version of the consent text and did not take it back."""
-    return Consent.objects.filter(rater=rater, version=version, withdrawn_at__isnull=True).exists()
+def has_consented(rater: Rater, text_id: int) -> bool:
+    """True if the rater agreed to this version of a consent text and did not take it back."""
+    return Consent.objects.filter(rater=rater, text=text_id, withdrawn_at__isnull=True).exists()

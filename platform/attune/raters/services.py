@@ -1,6 +1,5 @@
 """Writes about people: accounts, invitations, tokens, consent and withdrawal."""
 
-import hashlib
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -9,15 +8,7 @@ from django.contrib.auth.models import Group, User
 from django.db import transaction
 
 from attune.raters.errors import InvitationError, RaterError
-from attune.raters.models import (
-    ApiToken,
-    Consent,
-    DeviceCheck,
-    DeviceCheckKind,
-    Invitation,
-    Rater,
-    Role,
-)
+from attune.raters.models import ApiToken, Consent, Invitation, Rater, Role
 from attune.raters.tokens import hash_token, new_token
 
 log = structlog.get_logger(__name__)
@@ -82,27 +73,6 @@ def create_api_token(*, user: User) -> str:
 def revoke_api_tokens(*, user: User, now: datetime) -> int:
     """How many of the user's tokens ceased to work."""
     return ApiToken.objects.filter(user=user, revoked_at__isnull=True).update(revoked_at=now)
-
-
-def record_consent(*, rater: Rater, version: str, text: str) -> Consent:
-    """The rater's agreement to a version of the text; a repeat returns the first."""
-    consent, _ = Consent.objects.get_or_create(
-        rater=rater,
-        version=version,
-        defaults={"text_sha256": hashlib.sha256(text.encode()).hexdigest()},
-    )
-    return consent
-
-
-def record_device_check(
-    *, rater: Rater, kind: DeviceCheckKind | str, n_trials: int, n_correct: int
-) -> DeviceCheck:
-    """What a headphone check found."""
-    if not 0 <= n_correct <= n_trials:
-        raise RaterError(f"{n_correct} correct of {n_trials} trials: expected 0 to {n_trials}")
-    return DeviceCheck.objects.create(
-        rater=rater, kind=DeviceCheckKind(kind), n_trials=n_trials, n_correct=n_correct
-    )
 
 
 @transaction.atomic

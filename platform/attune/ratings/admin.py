@@ -2,14 +2,18 @@
 
 from django.contrib import admin
 
+import attune.ratings.arrival_admin  # noqa: F401 - registers its tables
 from attune.jobs.admin import EvidenceAdmin
 from attune.ratings.models import (
+    AspectRating,
+    AspectRevision,
     Assignment,
     ClipReport,
     ListeningEvent,
     Pair,
     Rating,
     RatingRevision,
+    Remark,
     Study,
 )
 
@@ -107,3 +111,25 @@ class ClipReportAdmin(EvidenceAdmin):
     """Clips that raters found broken."""
 
     list_display = ("assignment", "side", "remark", "created_at")
+
+
+@admin.register(AspectRating)
+class AspectRatingAdmin(EvidenceAdmin):
+    """Answers about one aspect of a rated pair."""
+
+    list_display = ("rating", "aspect", "choice", "created_at")
+    list_filter = ("aspect", "choice")
+
+
+@admin.register(AspectRevision)
+class AspectRevisionAdmin(EvidenceAdmin):
+    """What answers about aspects said before they were changed."""
+
+    list_display = ("aspect_rating", "choice", "replaced_at")
+
+
+@admin.register(Remark)
+class RemarkAdmin(EvidenceAdmin):
+    """Raters' words about moments of clips."""
+
+    list_display = ("assignment", "side", "at_s", "text", "created_at")

@@ -7,7 +7,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from attune.catalog.models import Checkpoint, Clip, Population, Prompt, PromptSet
-from attune.raters.models import Rater
+from attune.raters.models import ConsentText, Rater
+from attune.ratings.arrival_models import DeviceCheckRule
 from attune.ratings.choices import Aspect, AssignmentState, Choice, PairPurpose, Side
 
 
@@ -38,6 +39,23 @@ class Study(models.Model):
     break_after_min = models.PositiveSmallIntegerField(
         default=20, help_text="Minutes after which the page offers a break; 0 offers none."
     )
+    consent = models.ForeignKey(
+        ConsentText,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="studies",
+        help_text="What raters agree to before they take part; empty asks nothing.",
+    )
+    asks_volume = models.BooleanField(
+        default=False, help_text="Raters set their volume to a reference sound first."
+    )
+    device_check = models.CharField(
+        max_length=16, choices=DeviceCheckRule.choices, default=DeviceCheckRule.OFF
+    )
+    n_practice = models.PositiveSmallIntegerField(
+        default=0, help_text="Practice pairs before the first one, at most three."
+    )
     overlap = models.PositiveSmallIntegerField(default=1)
     pairs_per_session = models.PositiveSmallIntegerField(default=40)
     assignment_lease_s = models.PositiveIntegerField(default=900)
@@ -62,6 +80,13 @@ class Study(models.Model):
                 condition=Q(clip_duration_s__gt=0), name="study_clip_duration_is_positive"
             ),
             models.CheckConstraint(condition=Q(overlap__gte=1), name="study_overlap_is_at_least_1"),
+            models.CheckConstraint(
+                condition=Q(n_practice__lte=3), name="study_has_at_most_three_practice_pairs"
+            ),
+            models.CheckConstraint(
+                condition=Q(device_check__in=DeviceCheckRule.values),
+                name="study_device_check_rule_is_known",
+            ),
             models.CheckConstraint(
                 condition=Q(judging_share__gte=0) & Q(judging_share__lte=1),
                 name="study_judging_share_is_in_0_to_1",

@@ -9,8 +9,9 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from attune.raters.consent_services import record_consent, write_consent_text
 from attune.raters.errors import InvitationError, RaterError
-from attune.raters.models import ApiToken, Consent, Invitation, Rater, Role
+from attune.raters.models import ApiToken, Invitation, Rater, Role
 from attune.raters.selectors import (
     find_rater,
     find_user_by_api_token,
@@ -23,8 +24,6 @@ from attune.raters.services import (
     create_invitation,
     create_member,
     create_rater,
-    record_consent,
-    record_device_check,
     revoke_api_tokens,
     withdraw_rater,
 )
@@ -141,7 +140,8 @@ class TestWithdrawal:
         user, pseudonym = rater.user, rater.pseudonym
         User.objects.update(username="ada", email="ada@example.org", first_name="Ada")
         token = create_api_token(user=user)
-        record_consent(rater=rater, version="1", text="we store your answers")
+        text, _ = write_consent_text(name="listening", title="Consent", text="we store answers")
+        record_consent(rater=rater, text=text, now=NOW)
         rater = Rater.objects.get()
         withdraw_rater(rater=rater, now=NOW)
         withdraw_rater(rater=rater, now=later(99))
@@ -152,21 +152,7 @@ class TestWithdrawal:
         kept = Rater.objects.get()
         assert (kept.pseudonym, kept.withdrawn_at) == (pseudonym, NOW)
         assert find_rater(user) is None
-        assert not has_consented(kept, "1")
-
-    def test_consent_is_kept_by_version_with_the_hash_of_its_text(self) -> None:
-        rater = create_rater()
-        first = record_consent(rater=rater, version="1", text="text")
-        assert record_consent(rater=rater, version="1", text="text") == first
-        assert has_consented(rater, "1")
-        assert not has_consented(rater, "2")
-        assert len(Consent.objects.get().text_sha256) == 64
-
-    def test_a_device_check_cannot_have_more_right_than_asked(self) -> None:
-        rater = create_rater()
-        assert record_device_check(rater=rater, kind="antiphase", n_trials=6, n_correct=5)
-        with pytest.raises(RaterError, match="7 correct of 6"):
-            record_device_check(rater=rater, kind="antiphase", n_trials=6, n_correct=7)
+        assert not has_consented(kept, text.pk)
 
 
 class TestCommands:
