@@ -77,6 +77,9 @@ class Target:
         Where raters disagree and labels are soft, the shares say what the weight says too, which
         then is not applied a second time.
         """
+        if row.win_probability is not None:
+            win = row.win_probability if soft_labels else 1.0
+            return cls(win=win, defeat=1.0 - win, tie=0.0, weight=1.0, imitated=1.0)
         counts = row.counts
         ties = counts.tie if reads_ties else 0
         total = counts.decided + ties

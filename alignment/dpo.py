@@ -21,9 +21,11 @@ from trl.trainer.dpo_trainer import DPOTrainer
 from alignment.arguments import lora_config, shared_arguments
 from alignment.collation import TARGETS, PreferenceCollator, row_dataset, structural_tokenizer
 from alignment.config import DpoConfig, PairLoss
+from alignment.errors import RunFolderError
 from alignment.face import FlatAudioLM
 from alignment.losses import LogRatios, PairLosses, PairTargets, pair_losses
 from alignment.passes import code_means, divergence, log_figures, recorded_passes
+from alignment.relabelling import label_by_reward
 from alignment.runs import Preference, RunFolder
 from alignment.stopping import StopSwitch
 from alignment.training import Material, train_adapter
@@ -133,11 +135,19 @@ def build_trainer(
 
 
 def _trainer_of(material: Material) -> PairTrainer:
-    config = material.run.config
+    run, config = material.run, material.run.config
     assert isinstance(config, DpoConfig)
+    rows: Sequence[Preference] = material.train
+    if run.reward_model is not None:
+        if config.loss.reads_ties:
+            raise RunFolderError(
+                f"{config.loss.value} learns from ties, and a reward model names none; "
+                "take another loss or leave the reward model out"
+            )
+        rows = label_by_reward(rows, run.reward_model, run.base, material.device)
     return build_trainer(
         material.model,
-        material.train,
+        rows,
         config,
         folder=material.checkpoints,
         mean_codes=material.mean_codes,

@@ -55,6 +55,8 @@ class Preference:
     """The ratings behind the row."""
     raters: tuple[int, ...] = ()
     """Opaque numbers of the people behind the row."""
+    win_probability: float | None = None
+    """How likely the chosen clip is to win, where a reward model and not the ratings say it."""
 
     def __post_init__(self) -> None:
         if not (0.0 < self.weight <= 1000.0):

@@ -30,6 +30,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     run.add_argument("--labels", default="noisy", help="noisy, random or flipped")
     run.add_argument("--agreement", type=float, default=0.75)
     run.add_argument("--ties", type=float, default=0.0, help="share of pairs called a tie")
+    run.add_argument(
+        "--reward-model", action="store_true", help="have dpo or expert learn by a reward model"
+    )
     run.add_argument("--seed", type=int, default=0)
     run.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the method"
@@ -65,6 +68,7 @@ def read_trial(options: argparse.Namespace) -> Trial:
         tie_share=options.ties,
         seed=options.seed,
         config=dict(_setting(text) for text in options.set),
+        has_reward_model=options.reward_model,
     )
 
 

@@ -24,6 +24,8 @@ def results_table(root: Path) -> str:
 def _rows(result: dict[str, Any]) -> list[str]:
     trial = result["trial"]
     settings = ", ".join(f"{name} {value}" for name, value in trial["config"].items())
+    if trial.get("has_reward_model"):
+        settings = ", ".join(filter(None, ["reward model", settings]))
     if trial["tie_share"]:
         settings = ", ".join(filter(None, [settings, f"{trial['tie_share']:.0%} ties"]))
     rows = []

@@ -29,6 +29,7 @@ RESULT_FILE = "result.json"
 WORKSPACE_FILE = "workspace.json"
 BEST_OF = "best-of-8"
 """No training: the best of eight clips of the base by a reward model learned from the ratings."""
+CAN_HAVE_REWARD_MODEL = frozenset({"dpo", "expert"})
 N_BEST_OF = 8
 SEEDS_PER_PROMPT = 4
 JUDGING_SEED = 9_000_000
@@ -50,11 +51,18 @@ class Trial:
     tie_share: float = 0.0
     seed: int = 0
     config: Mapping[str, Any] = field(default_factory=dict)
+    has_reward_model: bool = False
+    """Whether a reward model of the same ratings is given to a method that can do without."""
 
     def __post_init__(self) -> None:
         allowed = [*METHODS, BEST_OF]
         if self.method not in allowed:
             raise ConfigError(f"method is one of {allowed}, got {self.method!r}")
+        if self.has_reward_model and self.method not in CAN_HAVE_REWARD_MODEL:
+            raise ConfigError(
+                f"a reward model can be given to {sorted(CAN_HAVE_REWARD_MODEL)}, "
+                f"not to {self.method}"
+            )
         if self.n_pairs < 1 or self.n_rounds < 1:
             raise ConfigError(
                 f"pairs and rounds are at least 1, got {self.n_pairs} and {self.n_rounds}"
@@ -68,6 +76,8 @@ class Trial:
             told.append(f"a{self.agreement:g}")
         if self.tie_share:
             told.append(f"t{self.tie_share:g}")
+        if self.has_reward_model:
+            told.append("rm")
         if self.config:
             text = json.dumps(dict(self.config), sort_keys=True)
             told.append(hashlib.sha256(text.encode()).hexdigest()[:6])
@@ -237,6 +247,10 @@ def _align(trial: Trial, round: Round) -> dict[str, Any]:
     if trial.method == BEST_OF:
         return round.train("reward", {"seed": trial.seed})
     extra: dict[str, Any] = {}
+    if trial.has_reward_model:
+        model = round.beside("reward_model")
+        model.train("reward", {"seed": trial.seed})
+        extra["reward_model"] = str(model.result)
     if METHODS[trial.method].needs_reward_model:
         # The judge hears clips by other figures than the model that is learned from.
         features = {"reward_model": ["codec", "encoder"], "judge_model": ["encoder"]}
