@@ -250,11 +250,22 @@ class ClipStatus(models.TextChoices):
     FAILED = "failed", "failed"
 
 
+class Damage(models.TextChoices):
+    """What was done to a copy of a clip that checks whether raters listen. All can be heard."""
+
+    CLIPPED = "clipped", "clipped"
+    DROPOUTS = "dropouts", "dropouts"
+    NOISE = "noise", "noise"
+    CRUSHED = "crushed", "crushed to few levels"
+
+
 class Clip(models.Model):
     """One generated piece of audio with its codes, seed, prompt and checkpoint.
 
     Paths are relative to the media store. Loudness is BS.1770 integrated; `gain_db` brings
     the clip to the site's playback level and is at most what keeps the true peak at -1 dBTP.
+    A damaged copy of another clip has no codes, and its seed is the damage's: nothing can be
+    learned from it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -269,6 +280,10 @@ class Clip(models.Model):
     requested_duration_s = models.FloatField()
     seed = models.BigIntegerField()
     sampling = models.JSONField(default=dict)
+    damage = models.CharField(max_length=16, choices=Damage.choices, blank=True, default="")
+    damaged_from = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="damaged_copies"
+    )
     header = models.JSONField(default=list, help_text="Text ids the clip was conditioned on.")
     unknown_words = models.JSONField(default=list)
     codes_path = models.CharField(max_length=200, blank=True, default="")
@@ -291,8 +306,7 @@ class Clip(models.Model):
             models.CheckConstraint(
                 condition=~Q(status="ready")
                 | (
-                    ~Q(codes_path="")
-                    & ~Q(codes_sha256="")
+                    (~Q(damage="") | (~Q(codes_path="") & ~Q(codes_sha256="")))
                     & ~Q(audio_path="")
                     & ~Q(audio_sha256="")
                     & Q(duration_s__isnull=False)
@@ -303,6 +317,11 @@ class Clip(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(requested_duration_s__gt=0), name="clip_duration_is_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(damage="", damaged_from__isnull=True)
+                | Q(damage__in=Damage.values, damaged_from__isnull=False, codes_path=""),
+                name="damaged_clip_names_its_original_and_has_no_codes",
             ),
         ]
 

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from attune.catalog.models import Checkpoint, Clip, Population, Prompt, PromptSet
 from attune.raters.models import ConsentText, Rater
+from attune.ratings import trust_models  # noqa: F401 (its tables belong to this app)
 from attune.ratings.arrival_models import DeviceCheckRule
 from attune.ratings.choices import Aspect, AssignmentState, Choice, PairPurpose, Side
 
@@ -65,6 +66,12 @@ class Study(models.Model):
     judging_share = models.FloatField(
         default=0.3, help_text="Share of pool pairs that set two checkpoints against each other."
     )
+    gold_share = models.FloatField(
+        default=0.1, help_text="Share of pairs whose answer is known; 0 checks no rater."
+    )
+    repeat_share = models.FloatField(
+        default=0.1, help_text="Share of pairs that come again with sides swapped."
+    )
     sampling = models.JSONField(default=dict, help_text="Sampling settings; empty means default.")
     gate = models.JSONField(default=dict, help_text="Thresholds that differ from the default.")
     is_open = models.BooleanField(default=True)
@@ -90,6 +97,14 @@ class Study(models.Model):
             models.CheckConstraint(
                 condition=Q(judging_share__gte=0) & Q(judging_share__lte=1),
                 name="study_judging_share_is_in_0_to_1",
+            ),
+            models.CheckConstraint(
+                condition=Q(gold_share__gte=0) & Q(gold_share__lte=0.4),
+                name="study_gold_share_is_in_0_to_two_fifths",
+            ),
+            models.CheckConstraint(
+                condition=Q(repeat_share__gte=0) & Q(repeat_share__lte=0.4),
+                name="study_repeat_share_is_in_0_to_two_fifths",
             ),
         ]
 
@@ -121,6 +136,20 @@ class Pair(models.Model):
         indexes = [
             models.Index(
                 fields=["study", "is_ready", "is_withdrawn", "n_ratings"], name="pair_open_in_study"
+            ),
+            # Raters are given pairs in this order, so that the first few rows are enough.
+            models.Index(
+                F("study"),
+                F("n_ratings").desc(),
+                F("id"),
+                condition=Q(is_ready=True, is_withdrawn=False)
+                & Q(purpose__in=[PairPurpose.TRAINING, PairPurpose.JUDGING]),
+                name="pair_to_hand_out",
+            ),
+            models.Index(
+                fields=["study", "id"],
+                condition=Q(purpose=PairPurpose.GOLD),
+                name="gold_pair_of_study",
             ),
         ]
         constraints = [
@@ -157,6 +186,12 @@ class Assignment(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["rater", "state"], name="assignment_of_rater"),
+            models.Index(fields=["rater", "-lease_until"], name="latest_assignment_of_rater"),
+            models.Index(
+                fields=["pair"],
+                condition=Q(state=AssignmentState.OPEN),
+                name="open_assignment_of_pair",
+            ),
             models.Index(fields=["state", "lease_until"], name="assignment_leases"),
         ]
         constraints = [
@@ -191,7 +226,10 @@ class Rating(models.Model):
     changed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        indexes = [models.Index(fields=["created_at"], name="rating_by_time")]
+        indexes = [
+            models.Index(fields=["created_at"], name="rating_by_time"),
+            models.Index(fields=["rater", "-created_at"], name="rating_of_rater"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(choice__in=Choice.values), name="rating_choice_is_known"
