@@ -80,6 +80,20 @@ def rate(
     return Rated(tuple(rows), n_agreeing / max(1, n_decided), n_ties / max(1, len(rows)))
 
 
+def join_rated(parts: Sequence[Rated]) -> Rated:
+    """Returns the ratings of several rounds as one; pairs are told apart by their round."""
+    sizes = [len(part.rows) for part in parts]
+    return Rated(
+        rows=tuple(
+            {**row, "pair": f"{number}-{row['pair']}"} if number else row
+            for number, part in enumerate(parts)
+            for row in part.rows
+        ),
+        agreement=float(np.average([part.agreement for part in parts], weights=sizes)),
+        tie_share=float(np.average([part.tie_share for part in parts], weights=sizes)),
+    )
+
+
 def is_held_out(prompt: str) -> bool:
     """Returns whether ratings of a training prompt only measure, decided by the prompt alone."""
     return int(hashlib.sha256(prompt.encode()).hexdigest()[:8], 16) / 2**32 < HELD_OUT_SHARE

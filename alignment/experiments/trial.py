@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from alignment.errors import AlignmentError, ConfigError
 from alignment.experiments.clips import ClipStore, MeasuredClip, Order
 from alignment.experiments.judging import judge
-from alignment.experiments.labels import Labels, rate
+from alignment.experiments.labels import Labels, Rated, join_rated, rate
 from alignment.experiments.rounds import PROMPTS_FILE, Round
 from alignment.methods import METHODS
 from alignment.simulation.tastes import Taste
@@ -154,7 +154,8 @@ def run_trial(trial: Trial, space: Workspace) -> dict[str, Any]:
         return stored
     began_at = time.monotonic()
     chain = [space.base]
-    rounds = []
+    rounds: list[dict[str, Any]] = []
+    all_rated: list[Rated] = []
     for number in range(trial.n_rounds):
         rng = np.random.default_rng([trial.seed, number])
         pairs = space.pairs(space.store(chain), trial.n_pairs, 10 * trial.seed + number)
@@ -174,7 +175,8 @@ def run_trial(trial: Trial, space: Workspace) -> dict[str, Any]:
             duration_s=space.duration_s,
             n_threads=space.n_threads,
         )
-        summary = _align(trial, current)
+        all_rated.append(rated)
+        summary = _align(trial, current, replace(current, rated=join_rated(all_rated)))
         if trial.method != BEST_OF:
             chain.append(current.result)
         rounds.append(
@@ -242,20 +244,23 @@ def _best_clips(space: Workspace, reward_model: Path) -> list[MeasuredClip]:
     return [clips[N_BEST_OF * index + int(number)] for index, number in enumerate(best)]
 
 
-def _align(trial: Trial, round: Round) -> dict[str, Any]:
-    """Trains a round; methods that need reward models have them trained on the same ratings."""
+def _align(trial: Trial, round: Round, rounds_so_far: Round) -> dict[str, Any]:
+    """Trains a round; methods that need reward models have them trained on all ratings so far.
+
+    rounds_so_far: the round with the ratings of those before it as well.
+    """
     if trial.method == BEST_OF:
-        return round.train("reward", {"seed": trial.seed})
+        return rounds_so_far.train("reward", {"seed": trial.seed})
     extra: dict[str, Any] = {}
     if trial.has_reward_model:
-        model = round.beside("reward_model")
+        model = rounds_so_far.beside("reward_model")
         model.train("reward", {"seed": trial.seed})
         extra["reward_model"] = str(model.result)
     if METHODS[trial.method].needs_reward_model:
         # The judge hears clips by other figures than the model that is learned from.
         features = {"reward_model": ["codec", "encoder"], "judge_model": ["encoder"]}
         for number, (name, figures) in enumerate(features.items()):
-            model = round.beside(name)
+            model = rounds_so_far.beside(name)
             model.train("reward", {"seed": trial.seed + 1000 * number, "features": figures})
             extra[name] = str(model.result)
         extra["prompts"] = PROMPTS_FILE

@@ -13,7 +13,7 @@ from alignment.errors import AlignmentError, ConfigError
 from alignment.experiments.__main__ import main
 from alignment.experiments.clips import ClipStore, MeasuredClip, Order
 from alignment.experiments.judging import judge
-from alignment.experiments.labels import Labels, rate
+from alignment.experiments.labels import Labels, Rated, join_rated, rate
 from alignment.experiments.table import results_table
 from alignment.experiments.trial import Prompts, Trial, Workspace, run_trial
 from alignment.simulation.tastes import Taste
@@ -85,6 +85,15 @@ def test_a_prompt_is_never_on_both_sides_of_the_split() -> None:
     assert {side for found in sides.values() for side in found} == {"train", "held_out"}
 
 
+def test_ratings_of_several_rounds_are_joined_with_pairs_of_their_own() -> None:
+    first = Rated(rows=({"pair": "0"}, {"pair": "1"}, {"pair": "2"}), agreement=0.8, tie_share=0.0)
+    second = Rated(rows=({"pair": "0"},), agreement=0.4, tie_share=0.2)
+    joined = join_rated([first, second])
+    assert [row["pair"] for row in joined.rows] == ["0", "1", "2", "1-0"]
+    assert joined.agreement == pytest.approx(0.7)
+    assert joined.tie_share == pytest.approx(0.05)
+
+
 def test_a_judgement_compares_pair_by_pair(tmp_path: Path) -> None:
     """Wins 1, 1 and 0 of three; the same codes twice have no spread, others all of it."""
     np.save(tmp_path / "same.npy", np.zeros((2, 4), np.int16))
@@ -141,13 +150,19 @@ def test_other_settings_have_other_folders() -> None:
         Trial(Taste.DARKER, labels=Labels.RANDOM).name,
         Trial(Taste.DARKER, tie_share=0.2).name,
         Trial(Taste.DARKER, n_rounds=2).name,
+        Trial(Taste.DARKER, has_reward_model=True).name,
     }
-    assert len(names) == 6
+    assert len(names) == 7
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"best-of-8.*got 'ppo'"):
         Trial(Taste.DARKER, method="ppo")
+
+
+def test_a_reward_model_is_given_only_to_methods_that_can_do_without() -> None:
+    with pytest.raises(ConfigError, match=r"can be given to \['dpo', 'expert'\], not to grpo"):
+        Trial(Taste.DARKER, method="grpo", has_reward_model=True)
 
 
 def test_prompts_without_a_held_out_part_are_refused(tmp_path: Path) -> None:
