@@ -14,7 +14,7 @@ from tests.benchmarks.runs import train_on_random_pairs
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Prints the time by the clock."""
+    """Prints what the round took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", type=Path, default=STARTER, help="a full checkpoint")
     parser.add_argument("--pairs", type=int, default=480)
@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(
         f"{options.pairs} pairs of {options.duration:g} s, {summary['n_steps']} steps, "
         f"{options.threads} threads: {trained.wall_s:.0f} s by the clock, "
+        f"{trained.cpu_s:.0f} s of processors, "
         f"{summary['memory_mb']:.0f} MB"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -18,12 +19,20 @@ from generator.families import load_parts
 from tests.unit.alignment.planted import random_headers
 
 
+def children_cpu_s() -> float:
+    """Returns the processor time of all programs that this one started and that ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @dataclass(frozen=True)
 class Trained:
     """What a training took."""
 
     wall_s: float
     """From the start of the program to its end."""
+    cpu_s: float
+    """Processor time of the program and its children."""
     summary: dict[str, Any]
 
 
@@ -60,7 +69,8 @@ def train_on_random_pairs(
     }
     (folder / RUN_FILE).write_text(json.dumps(described))
     command = [sys.executable, "-m", "alignment", "dpo", str(folder), "--threads", str(n_threads)]
-    began_at = time.monotonic()
+    began_at, cpu_before_s = time.monotonic(), children_cpu_s()
     subprocess.run(command, check=True, capture_output=True)
     wall_s = time.monotonic() - began_at
-    return Trained(wall_s, json.loads((folder / SUMMARY_FILE).read_text()))
+    cpu_s = children_cpu_s() - cpu_before_s
+    return Trained(wall_s, cpu_s, json.loads((folder / SUMMARY_FILE).read_text()))
