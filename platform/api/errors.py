@@ -17,6 +17,8 @@ from attune.ratings.errors import (
     PopulationError,
     RatingError,
     RatingNotFoundError,
+    RemarkError,
+    RemarkNotFoundError,
     StudyError,
     WithdrawnError,
 )
@@ -31,6 +33,7 @@ STATUSES: Mapping[type[Exception], int] = {
     WithdrawnError: 403,
     AssignmentNotFoundError: 404,
     RatingNotFoundError: 404,
+    RemarkNotFoundError: 404,
     CatalogError: 409,
     RatingError: 409,
     RoundError: 409,
@@ -42,6 +45,7 @@ STATUSES: Mapping[type[Exception], int] = {
     ListeningError: 422,
     MelodyError: 422,
     PromptError: 422,
+    RemarkError: 422,
     StudyError: 422,
 }
 

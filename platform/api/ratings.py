@@ -17,7 +17,7 @@ from pydantic import Field, FiniteFloat, model_validator
 from api.access import RATERS, allow, get_rater
 from api.shapes import Request
 from attune.raters.models import Rater
-from attune.ratings.choices import Choice, Side
+from attune.ratings.choices import Aspect, Choice, Side
 from attune.ratings.models import Study
 from attune.ratings.selectors import AssignmentView, SideView, get_assignment_view, open_studies
 from attune.ratings.services import assign_pair, change_rating, record_rating, report_clip
@@ -48,16 +48,36 @@ class SideAnswer(Schema):
     peaks: list[float]
 
 
+class RemarkAnswer(Schema):
+    """A remark of the rater, pinned to a moment of one side."""
+
+    client_id: UUID
+    side: Side
+    at_s: float
+    text: str
+
+
+class NoticeAnswer(Schema):
+    """Something to tell the rater, by kind; the page has the words."""
+
+    kind: str
+
+
 class AssignmentAnswer(Schema):
-    """A pair to rate until `expires_at`."""
+    """A pair to rate until `expires_at`. `aspects` are asked one by one after the answer."""
 
     id: UUID
     prompt: str
     question: str
     minimum_listening_s: float
+    asks_strength: bool
+    aspects: list[Aspect]
+    break_after_min: int
     expires_at: datetime
     n_done: int
     n_target: int
+    notice: NoticeAnswer | None
+    remarks: list[RemarkAnswer]
     a: SideAnswer
     b: SideAnswer
 
@@ -140,9 +160,19 @@ def assignment_answer(view: AssignmentView) -> AssignmentAnswer:
         prompt=view.prompt,
         question=view.question,
         minimum_listening_s=view.minimum_listening_s,
+        asks_strength=view.asks_strength,
+        aspects=[Aspect(name) for name in view.aspects],
+        break_after_min=view.break_after_min,
         expires_at=view.expires_at,
         n_done=view.n_done,
         n_target=view.n_target,
+        notice=None,
+        remarks=[
+            RemarkAnswer(
+                client_id=remark.client_id, side=remark.side, at_s=remark.at_s, text=remark.text
+            )
+            for remark in view.remarks
+        ],
         a=_side_answer(view.a),
         b=_side_answer(view.b),
     )

@@ -7,6 +7,7 @@ from api import (
     leaderboard,
     lineage,
     melodies,
+    own_answers,
     preflights,
     ratings,
     rotation,
@@ -33,6 +34,7 @@ api = ExplainingAPI(
 add_error_answers(api)
 for router in (
     ratings.router,
+    own_answers.router,
     clips.router,
     melodies.router,
     checkpoints.router,

@@ -18,7 +18,7 @@ from api.shapes import Counts, DurationS, Json, MelodyName, PromptText, Request,
 from attune.catalog.melody_selectors import get_melody
 from attune.catalog.models import Population, PromptSet
 from attune.catalog.services import PromptRow, add_prompt_set, add_prompts
-from attune.ratings.choices import PairPurpose
+from attune.ratings.choices import Aspect, PairPurpose
 from attune.ratings.models import Pair, Study
 from attune.ratings.selectors import StudyCounts, study_counts
 from attune.ratings.services import create_study, request_pairs, update_study
@@ -51,6 +51,10 @@ class StudyChange(Request):
     question: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     clip_duration_s: DurationS | None = None
     minimum_listening_s: Annotated[FiniteFloat, Field(ge=0, le=30)] | None = None
+    asks_strength: bool | None = None
+    aspects: Annotated[list[Aspect], Field(max_length=len(Aspect))] | None = None
+    shows_history: bool | None = None
+    break_after_min: Annotated[int, Field(ge=0, le=600)] | None = None
     overlap: Annotated[int, Field(ge=1, le=100)] | None = None
     pairs_per_session: Annotated[int, Field(ge=1, le=1000)] | None = None
     assignment_lease_s: Annotated[int, Field(ge=10, le=86_400)] | None = None
@@ -87,6 +91,10 @@ class StudyAnswer(Schema):
     question: str
     clip_duration_s: float
     minimum_listening_s: float
+    asks_strength: bool
+    aspects: list[Aspect]
+    shows_history: bool
+    break_after_min: int
     overlap: int
     pairs_per_session: int
     assignment_lease_s: int
@@ -153,6 +161,10 @@ def _study_answer(study: Study, counts: StudyCounts) -> StudyAnswer:
         question=study.question,
         clip_duration_s=study.clip_duration_s,
         minimum_listening_s=study.minimum_listening_s,
+        asks_strength=study.asks_strength,
+        aspects=[Aspect(name) for name in study.aspects],
+        shows_history=study.shows_history,
+        break_after_min=study.break_after_min,
         overlap=study.overlap,
         pairs_per_session=study.pairs_per_session,
         assignment_lease_s=study.assignment_lease_s,

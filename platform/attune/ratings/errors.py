@@ -6,6 +6,8 @@ rater is named in them. Attributes are for logs and tests.
 
 from uuid import UUID
 
+from django.utils.translation import gettext as _
+
 
 class RatingError(Exception):
     """Base of everything this app refuses."""
@@ -31,7 +33,7 @@ class PopulationError(RatingError):
     """A simulated rater in a study for people, or a person in a rehearsal."""
 
     def __init__(self, *, study: str, population: str, is_simulated: bool) -> None:
-        super().__init__("this study is not open to you")
+        super().__init__(_("this study is not open to you"))
         self.study = study
         self.population = population
         self.is_simulated = is_simulated
@@ -41,7 +43,7 @@ class WithdrawnError(RatingError):
     """A rater who has withdrawn gets no pair and gives no answer."""
 
     def __init__(self, *, pseudonym: UUID) -> None:
-        super().__init__("you have withdrawn: no pair is handed out and no answer is kept")
+        super().__init__(_("you have withdrawn: no pair is handed out and no answer is kept"))
         self.pseudonym = pseudonym
 
 
@@ -57,7 +59,7 @@ class AssignmentNotFoundError(AssignmentError):
     """There is no such assignment, or it is another rater's."""
 
     def __init__(self, *, assignment_id: UUID) -> None:
-        super().__init__("you have no such pair to rate", assignment_id=assignment_id)
+        super().__init__(_("you have no such pair to rate"), assignment_id=assignment_id)
 
 
 class AssignmentClosedError(AssignmentError):
@@ -89,7 +91,7 @@ class RatingNotFoundError(RatingError):
     """There is no such rating, or it is another rater's."""
 
     def __init__(self, *, rating_id: int) -> None:
-        super().__init__("you gave no such answer")
+        super().__init__(_("you gave no such answer"))
         self.rating_id = rating_id
 
 
@@ -97,5 +99,25 @@ class RatingFrozenError(RatingError):
     """A round has used the rating: it cannot be changed any more."""
 
     def __init__(self, *, rating_id: int) -> None:
-        super().__init__("this answer can no longer be changed")
+        super().__init__(_("this answer can no longer be changed"))
         self.rating_id = rating_id
+
+
+class RemarkError(RatingError):
+    """A remark without words, too long, outside its clip, or one too many."""
+
+
+class RemarkNotFoundError(RatingError):
+    """There is no such remark, or it is another rater's."""
+
+    def __init__(self, *, client_id: UUID) -> None:
+        super().__init__(_("you made no such remark"))
+        self.client_id = client_id
+
+
+class RemarkFrozenError(RatingError):
+    """A round has used the answer that the remark belongs to."""
+
+    def __init__(self, *, assignment_id: UUID) -> None:
+        super().__init__(_("remarks on this pair can no longer be changed"))
+        self.assignment_id = assignment_id

@@ -2,6 +2,10 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.translation import gettext as _
 
 from attune.ratings.choices import Side
 from attune.ratings.errors import ListeningError
@@ -10,6 +14,14 @@ Segment = tuple[float, float]
 
 EDGE_TOLERANCE_S = 0.1
 CLOCK_TOLERANCE_S = 1.0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """How long one pair was listened to, and since when that was possible."""
+
+    since: datetime
+    heard_s: float
 
 
 def merge_segments(segments: Iterable[Segment]) -> list[Segment]:
@@ -43,7 +55,7 @@ def check_listening(
     total_s = sum(end_s - start_s for segments in heard.values() for start_s, end_s in segments)
     if total_s > elapsed_s + CLOCK_TOLERANCE_S:
         raise ListeningError(
-            f"{total_s:.1f} s of listening in {elapsed_s:.1f} s: only one side plays at a time",
+            _too_fast(total_s, elapsed_s),
             heard_s=total_s,
             needed_s=None,
         )
@@ -56,7 +68,8 @@ def check_listening(
         found_s = sum(end_s - start_s for start_s, end_s in accepted[side])
         if found_s + EDGE_TOLERANCE_S < needed_s:
             raise ListeningError(
-                f"side {side.value} was heard for {found_s:.1f} s: {needed_s:.1f} s are needed",
+                _("side %(side)s was heard for %(found)s s: %(needed)s s are needed")
+                % {"side": side.value, "found": f"{found_s:.1f}", "needed": f"{needed_s:.1f}"},
                 side=side.value,
                 heard_s=found_s,
                 needed_s=needed_s,
@@ -64,11 +77,36 @@ def check_listening(
     return accepted
 
 
+def check_pace(earlier: Iterable[Heard], this: Heard, *, now: datetime) -> None:
+    """Raise ListeningError if pairs were heard at the same time as one another.
+
+    The next pair is handed out while one is being rated, so each pair's own clock leaves room
+    for the other. Therefore all listening since any of the earlier pairs was handed out must fit
+    the time since then.
+    """
+    total_s = this.heard_s
+    for pair in earlier:  # newest first
+        total_s += pair.heard_s
+        elapsed_s = (now - min(pair.since, this.since)).total_seconds()
+        if total_s > elapsed_s + CLOCK_TOLERANCE_S:
+            raise ListeningError(_too_fast(total_s, elapsed_s), heard_s=total_s, needed_s=None)
+
+
+def _too_fast(total_s: float, elapsed_s: float) -> str:
+    return _("%(total)s s of listening in %(elapsed)s s: only one side plays at a time") % {
+        "total": f"{total_s:.1f}",
+        "elapsed": f"{elapsed_s:.1f}",
+    }
+
+
 def _check_segment(side: Side, start_s: float, end_s: float, duration_s: float) -> None:
     is_number = math.isfinite(start_s) and math.isfinite(end_s)
     if not is_number or not 0 <= start_s <= end_s <= duration_s + EDGE_TOLERANCE_S:
         raise ListeningError(
-            f"side {side.value} cannot be heard from {start_s} to {end_s} s: "
-            f"expected a stretch within 0 to {duration_s:.2f} s",
+            _(
+                "side %(side)s cannot be heard from %(start)s to %(end)s s: "
+                "expected a stretch within 0 to %(length)s s"
+            )
+            % {"side": side.value, "start": start_s, "end": end_s, "length": f"{duration_s:.2f}"},
             side=side.value,
         )

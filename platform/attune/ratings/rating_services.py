@@ -7,7 +7,8 @@ from uuid import UUID
 
 import structlog
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, Sum
+from django.utils.translation import gettext as _
 
 from attune.raters.models import Rater
 from attune.ratings.assignment_services import (
@@ -23,8 +24,8 @@ from attune.ratings.errors import (
     RatingFrozenError,
     RatingNotFoundError,
 )
-from attune.ratings.listening import Segment, check_listening
-from attune.ratings.models import Assignment, ListeningEvent, Pair, Rating, RatingRevision
+from attune.ratings.listening import Heard, Segment, check_listening, check_pace
+from attune.ratings.models import Assignment, ListeningEvent, Pair, Rating, RatingRevision, Study
 from attune.ratings.selectors import side_clip
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,7 @@ log = structlog.get_logger(__name__)
 # An answer given offline is sent when the connection is back; a day is long enough for that.
 GRACE = timedelta(hours=24)
 STRENGTHS = (1, 2, 3)
+PACE_ANSWERS = 10
 
 
 def record_rating(
@@ -73,7 +75,7 @@ def record_rating(
             raise
         if earlier.rater_id != rater.pk:
             raise AssignmentClosedError(
-                "this client id was used for another answer", assignment_id=assignment_id
+                _("this client id was used for another answer"), assignment_id=assignment_id
             ) from exc
         return _same_answer(earlier, rater, assignment_id), False
     log.info("rating_recorded", rating=rating.pk, choice=rating.choice)
@@ -87,17 +89,8 @@ def change_rating(
     """The changed rating; what it said before is kept. The same answer again changes nothing."""
     answer = check_answer(choice, strength)
     locked = lock_rater(rater)
-    rating = (
-        Rating.objects.select_for_update(of=("self",))
-        .select_related("pair__study")
-        .filter(pk=rating_id, rater=locked)
-        .first()
-    )
-    if rating is None:
-        raise RatingNotFoundError(rating_id=rating_id)
-    check_population(rating.pair.study, locked)
-    if rating.is_frozen:
-        raise RatingFrozenError(rating_id=rating_id)
+    rating = lock_changeable_rating(locked, rating_id)
+    _check_strength(rating.pair.study, strength)
     if (rating.choice, rating.strength) == (answer, strength):
         return rating
     RatingRevision.objects.create(rating=rating, choice=rating.choice, strength=rating.strength)
@@ -109,19 +102,47 @@ def change_rating(
     return rating
 
 
+def lock_changeable_rating(rater: Rater, rating_id: int) -> Rating:
+    """The rater's own rating, locked, if it can still be changed.
+
+    Raises RatingNotFoundError, PopulationError, WithdrawnError, or RatingFrozenError once a round
+    has used it, or a newer answer was given in a study without a history.
+    """
+    rating = (
+        Rating.objects.select_for_update(of=("self",))
+        .select_related("pair__study")
+        .filter(pk=rating_id, rater=rater)
+        .first()
+    )
+    if rating is None:
+        raise RatingNotFoundError(rating_id=rating_id)
+    study = rating.pair.study
+    check_population(study, rater)
+    newer = Rating.objects.filter(rater=rater, pair__study=study, pk__gt=rating_id)
+    if rating.is_frozen or (not study.shows_history and newer.exists()):
+        raise RatingFrozenError(rating_id=rating_id)
+    return rating
+
+
 def check_answer(choice: Choice | str, strength: int | None) -> Choice:
     """The choice, if it exists and the strength goes with it. Raises AnswerError."""
     if choice not in Choice.values:
-        raise AnswerError(f"choice {choice!r}: expected one of {', '.join(Choice.values)}")
+        raise AnswerError(
+            _("choice %(choice)s: expected one of %(allowed)s")
+            % {"choice": repr(choice), "allowed": ", ".join(Choice.values)}
+        )
     answer = Choice(choice)
     match answer:
         case Choice.A | Choice.B:
             if strength is not None and strength not in STRENGTHS:
-                raise AnswerError(f"strength {strength}: expected 1, 2 or 3, or none")
+                raise AnswerError(
+                    _("strength %(strength)s: expected 1, 2 or 3, or none") % {"strength": strength}
+                )
         case Choice.TIE | Choice.BOTH_BAD:
             if strength is not None:
                 raise AnswerError(
-                    f"strength {strength} with {answer.value}: only A and B have a strength"
+                    _("strength %(strength)s with %(choice)s: only A and B have a strength")
+                    % {"strength": strength, "choice": answer.value}
                 )
         case _:
             assert_never(answer)
@@ -132,7 +153,7 @@ def _same_answer(earlier: Rating, rater: Rater, assignment_id: UUID) -> Rating:
     """The earlier rating if it is this rater's answer to this assignment."""
     if earlier.rater_id != rater.pk or earlier.assignment_id != assignment_id:
         raise AssignmentClosedError(
-            "this client id was used for another answer", assignment_id=assignment_id
+            _("this client id was used for another answer"), assignment_id=assignment_id
         )
     return earlier
 
@@ -149,6 +170,7 @@ def _store(
 ) -> Rating:
     study = assignment.pair.study
     check_population(study, rater)
+    _check_strength(study, strength)
     _check_place(assignment, study.overlap, now)
     accepted = check_listening(
         {Side(side): segments for side, segments in heard.items()},
@@ -156,6 +178,9 @@ def _store(
         minimum_s=study.minimum_listening_s,
         elapsed_s=(now - assignment.handed_out_at).total_seconds(),
     )
+    this = Heard(since=assignment.handed_out_at, heard_s=_seconds(accepted))
+    if this.heard_s > 0:
+        check_pace(_heard_lately(rater), this, now=now)
     rating = Rating.objects.create(
         client_id=client_id,
         assignment=assignment,
@@ -175,13 +200,39 @@ def _store(
     return rating
 
 
+def _check_strength(study: Study, strength: int | None) -> None:
+    if strength is not None and not study.asks_strength:
+        raise AnswerError(_("this study does not ask how much better a clip was"))
+
+
+def _seconds(heard: Mapping[Side, Sequence[Segment]]) -> float:
+    return sum(end_s - start_s for segments in heard.values() for start_s, end_s in segments)
+
+
+def _heard_lately(rater: Rater) -> list[Heard]:
+    """How long the rater's last answered pairs were heard, newest first."""
+    events = F("assignment__listening_events__end_s") - F("assignment__listening_events__start_s")
+    latest = (
+        Rating.objects.filter(rater=rater)
+        .order_by("-created_at", "-pk")
+        .values_list("pk", flat=True)[:PACE_ANSWERS]
+    )
+    rows = (
+        Rating.objects.filter(pk__in=list(latest))
+        .annotate(heard_s=Sum(events))
+        .order_by("-created_at", "-pk")
+        .values_list("assignment__handed_out_at", "heard_s")
+    )
+    return [Heard(since=since, heard_s=heard_s or 0.0) for since, heard_s in rows]
+
+
 def _check_place(assignment: Assignment, overlap: int, now: datetime) -> None:
     """Raise unless the assignment can still be answered; its pair is locked from here on."""
     state = AssignmentState(assignment.state)
     match state:
         case AssignmentState.ANSWERED | AssignmentState.SKIPPED:
             raise AssignmentClosedError(
-                f"this assignment was already {state.value}", assignment_id=assignment.pk
+                _("this pair was answered or skipped before"), assignment_id=assignment.pk
             )
         case AssignmentState.OPEN | AssignmentState.EXPIRED:
             pass
@@ -189,10 +240,10 @@ def _check_place(assignment: Assignment, overlap: int, now: datetime) -> None:
             assert_never(state)
     if now > assignment.lease_until + GRACE:
         raise AssignmentClosedError(
-            "your time for this pair ran out more than a day ago", assignment_id=assignment.pk
+            _("your time for this pair ran out more than a day ago"), assignment_id=assignment.pk
         )
     if not has_free_place(assignment.pair_id, overlap=overlap, besides=assignment.pk):
         raise AssignmentClosedError(
-            "your time for this pair ran out, and its place was taken",
+            _("your time for this pair ran out, and its place was taken"),
             assignment_id=assignment.pk,
         )

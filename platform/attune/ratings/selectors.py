@@ -15,6 +15,7 @@ from django.db.models import (
     Q,
     QuerySet,
 )
+from django.utils.translation import gettext as _
 
 from attune.catalog.models import Clip, ClipStatus, Population, RotationEntry
 from attune.raters.models import Rater
@@ -41,6 +42,16 @@ class SideView:
 
 
 @dataclass(frozen=True)
+class RemarkView:
+    """A remark of the rater on one side, in seconds of the clip."""
+
+    client_id: UUID
+    side: Side
+    at_s: float
+    text: str
+
+
+@dataclass(frozen=True)
 class AssignmentView:
     """All that a rater may know of an assignment. No checkpoint, clip, seed or round."""
 
@@ -48,9 +59,13 @@ class AssignmentView:
     prompt: str
     question: str
     minimum_listening_s: float
+    asks_strength: bool
+    aspects: tuple[str, ...]
+    break_after_min: int
     expires_at: datetime
     n_done: int
     n_target: int
+    remarks: tuple[RemarkView, ...]
     a: SideView
     b: SideView
 
@@ -299,11 +314,19 @@ def get_assignment_view(assignment: Assignment, *, now: datetime | None = None) 
     return AssignmentView(
         id=assignment.pk,
         prompt=assignment.pair.prompt.text,
-        question=study.question,
+        # The default question is translated; an engineer's own words stay as written.
+        question=_(study.question),
         minimum_listening_s=study.minimum_listening_s,
+        asks_strength=study.asks_strength,
+        aspects=tuple(study.aspects),
+        break_after_min=study.break_after_min,
         expires_at=assignment.lease_until,
         n_done=count_session(answered_at, now or assignment.handed_out_at),
         n_target=study.pairs_per_session,
+        remarks=tuple(
+            RemarkView(remark.client_id, Side(remark.side), remark.at_s, remark.text)
+            for remark in assignment.remarks.order_by("at_s", "pk")
+        ),
         a=views[Side.A],
         b=views[Side.B],
     )

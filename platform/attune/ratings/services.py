@@ -7,6 +7,7 @@ import structlog
 from django.core.exceptions import ValidationError
 
 from attune.catalog.models import Population, PromptSet
+from attune.ratings.aspect_services import rate_aspect
 from attune.ratings.assignment_services import (
     assign_pair,
     expire_assignments,
@@ -17,17 +18,22 @@ from attune.ratings.errors import StudyError
 from attune.ratings.models import Study
 from attune.ratings.pair_services import fill_pool, mark_ready_pairs, request_pairs
 from attune.ratings.rating_services import change_rating, record_rating
+from attune.ratings.remark_services import add_remark, erase_remarks, remove_remark
 
 __all__ = [
+    "add_remark",
     "assign_pair",
     "change_rating",
     "close_study",
     "create_study",
+    "erase_remarks",
     "expire_assignments",
     "fill_pool",
     "mark_ready_pairs",
     "open_study",
+    "rate_aspect",
     "record_rating",
+    "remove_remark",
     "report_clip",
     "request_pairs",
     "update_study",

@@ -1,16 +1,19 @@
 """What a rater's program sees: a pair, its audio, and what becomes of the answer."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.conf import LazySettings
 from django.core import signing
+from django.test import Client
+from django.utils import timezone
 
 from attune.catalog.models import Clip, Population
 from attune.raters.models import Role
 from attune.ratings.choices import AssignmentState, Choice
-from attune.ratings.models import Assignment, ClipReport, Pair, Rating, RatingRevision
+from attune.ratings.models import Assignment, ClipReport, Pair, Rating, RatingRevision, Study
 from tests.factories import make_checkpoint, make_pair, make_study
 from tests.unit.api.people import Person, call, make_person, write_audio
 
@@ -46,6 +49,7 @@ def test_an_assignment_holds_what_is_needed_to_rate_and_nothing_else(
 ) -> None:
     assert set(assignment) == {
         *("id", "prompt", "question", "minimum_listening_s", "expires_at"),
+        *("asks_strength", "aspects", "break_after_min", "notice", "remarks"),
         *("n_done", "n_target", "a", "b"),
     }
     assert set(assignment["a"]) == {"audio_url", "gain_db", "duration_s", "peaks"}
@@ -273,3 +277,78 @@ def test_audio_of_a_clip_that_lost_its_file_is_not_found(
 ) -> None:
     Clip.objects.update(audio_path="clips/gone.wav")
     assert rater.api("GET", assignment["a"]["audio_url"]).status_code == 404
+
+
+def test_aspects_are_put_one_by_one_and_own_answers_are_listed(
+    rater: Person, assignment: dict[str, Any], pair: Pair
+) -> None:
+    Study.objects.update(aspects=["prompt_fit", "musicality"])
+    rated = rater.api("POST", "ratings", answer_of(assignment["id"])).json()
+    address = f"ratings/{rated['id']}/aspects"
+    assert rater.api("PUT", f"{address}/musicality", {"choice": "B"}).status_code == 201
+    again = rater.api("PUT", f"{address}/musicality", {"choice": "TIE"})
+    assert (again.status_code, again.json()["choice"]) == (200, "TIE")
+    refused = rater.api("PUT", f"{address}/sound_quality", {"choice": "A"})
+    assert refused.status_code == 422
+    assert "prompt_fit, musicality" in refused.json()["detail"]
+    assert rater.api("PUT", f"{address}/taste", {"choice": "A"}).status_code == 422
+
+    (own,) = rater.api("GET", "answers").json()
+    assert own["aspects"] == {"prompt_fit": None, "musicality": "TIE"}
+    assert (own["id"], own["assignment"], own["choice"]) == (rated["id"], assignment["id"], "A")
+    shown = rater.api("GET", f"assignments/{assignment['id']}").json()
+    assert (shown["a"], shown["prompt"]) == (assignment["a"], assignment["prompt"])
+
+
+def test_a_remark_comes_back_with_its_pair_until_it_is_deleted(
+    rater: Person, assignment: dict[str, Any]
+) -> None:
+    remark = {"client_id": str(uuid4()), "side": "B", "at_s": 0.5, "text": "a click"}
+    body = remark | {"assignment": assignment["id"]}
+    assert rater.api("POST", "remarks", body).status_code == 201
+    assert rater.api("POST", "remarks", body).status_code == 200
+    assert rater.api("POST", "assignments").json()["remarks"] == [remark]
+    too_late = rater.api("POST", "remarks", body | {"client_id": str(uuid4()), "at_s": 9})
+    assert too_late.status_code == 422
+    assert "within 0 to 2.00 s" in too_late.json()["detail"]
+    assert rater.api("DELETE", f"remarks/{remark['client_id']}").status_code == 204
+    assert rater.api("DELETE", f"remarks/{remark['client_id']}").status_code == 404
+    assert rater.api("POST", "assignments").json()["remarks"] == []
+
+
+@pytest.mark.parametrize(
+    ("heard", "said"),
+    [
+        ('{"A": [[0, 1]], "B": [[0, 1], [0, 1], [0, 1], [0, 1]]}', "only one side plays"),
+        ('{"A": [[0, 1], [1.5, 1.2]], "B": [[0, 1.2]]}', "expected a stretch within 0 to 2"),
+        ('{"A": [[0, 1]], "B": [[0, 2.4]]}', "expected a stretch within 0 to 2"),
+        ('{"A": [[0, 0.6], [0.2, 0.7]], "B": [[0, 1.2]]}', "side A was heard for 0.7 s"),
+        ('{"A": [[0, 1]]}', "side B was heard for 0.0 s"),
+        ('{"A": [[0, 1]], "C": [[0, 1]]}', "'A' or 'B'"),
+        ('{"A": [[0, NaN]], "B": [[0, 1]]}', "finite number"),
+        ('{"A": [[0, 1e999]], "B": [[0, 1]]}', "finite number"),
+        ('{"A": [[-1, 1]], "B": [[0, 1]]}', "greater than or equal to 0"),
+        ('{"A": [[0, 1, 2]], "B": [[0, 1]]}', "at most 2 items"),
+        ('{"A": [' + "[0, 1]," * 2000 + '[0, 1]], "B": [[0, 1]]}', "at most 2000 items"),
+        ('{"A": "all of it", "B": [[0, 1]]}', "valid list"),
+    ],
+)
+def test_forged_listening_is_refused_with_a_sentence(
+    rater: Person, assignment: dict[str, Any], heard: str, said: str
+) -> None:
+    """The pair was handed out three seconds ago; the clips last two seconds, a second is asked."""
+    Assignment.objects.update(handed_out_at=timezone.now() - timedelta(seconds=3))
+    text = (
+        f'{{"client_id": "{uuid4()}", "assignment": "{assignment["id"]}", '
+        f'"choice": "A", "heard": {heard}}}'
+    )
+    refused = Client().post(
+        "/api/v1/ratings",
+        text,
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {rater.token}"},
+    )
+    assert refused.status_code == 422, refused.content
+    assert said in refused.json()["detail"]
+    assert len(refused.content) < 2000
+    assert Rating.objects.count() == 0

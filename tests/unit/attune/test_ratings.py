@@ -436,7 +436,7 @@ class TestAnswering:
         make_pair(study)
         assignment = hand_out(study, rater)
         answer(rater, assignment)
-        with pytest.raises(AssignmentClosedError, match="already answered"):
+        with pytest.raises(AssignmentClosedError, match="answered or skipped before"):
             answer(rater, assignment)
 
     def test_a_client_id_stands_for_one_answer_of_one_rater(self) -> None:
@@ -570,7 +570,7 @@ class TestReporting:
         pair.refresh_from_db()
         assert (assignment.state, pair.is_withdrawn) == (AssignmentState.SKIPPED, True)
         assert find_next(study, create_rater()) is None
-        with pytest.raises(AssignmentClosedError, match="already skipped"):
+        with pytest.raises(AssignmentClosedError, match="answered or skipped before"):
             answer(rater, assignment)
 
     def test_a_report_after_the_answer_keeps_the_answer(self) -> None:

@@ -5,78 +5,166 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('ratings', '0001_initial'),
+        ("ratings", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='study',
-            name='asks_strength',
-            field=models.BooleanField(default=True, help_text='After A or B, offer to say how much better it was.'),
+            model_name="study",
+            name="asks_strength",
+            field=models.BooleanField(
+                default=True, help_text="After A or B, offer to say how much better it was."
+            ),
         ),
         migrations.AddField(
-            model_name='study',
-            name='aspects',
-            field=models.JSONField(blank=True, default=list, help_text='Asked one by one after the answer: prompt_fit, musicality, sound_quality.'),
+            model_name="study",
+            name="aspects",
+            field=models.JSONField(
+                blank=True,
+                default=list,
+                help_text="Asked one by one after the answer: prompt_fit, musicality, sound_quality.",
+            ),
         ),
         migrations.AddField(
-            model_name='study',
-            name='break_after_min',
-            field=models.PositiveSmallIntegerField(default=20, help_text='Minutes after which the page offers a break; 0 offers none.'),
+            model_name="study",
+            name="break_after_min",
+            field=models.PositiveSmallIntegerField(
+                default=20, help_text="Minutes after which the page offers a break; 0 offers none."
+            ),
         ),
         migrations.AddField(
-            model_name='study',
-            name='shows_history',
-            field=models.BooleanField(default=True, help_text='Raters may change all answers of their sitting, else the last one only.'),
+            model_name="study",
+            name="shows_history",
+            field=models.BooleanField(
+                default=True,
+                help_text="Raters may change all answers of their sitting, else the last one only.",
+            ),
         ),
         migrations.CreateModel(
-            name='AspectRating',
+            name="AspectRating",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('aspect', models.CharField(choices=[('prompt_fit', 'prompt fit'), ('musicality', 'musicality'), ('sound_quality', 'sound quality')], max_length=16)),
-                ('choice', models.CharField(choices=[('A', 'A'), ('B', 'B'), ('TIE', 'tie'), ('BOTH_BAD', 'both are bad')], max_length=16)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('changed_at', models.DateTimeField(blank=True, null=True)),
-                ('rating', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='aspects', to='ratings.rating')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "aspect",
+                    models.CharField(
+                        choices=[
+                            ("prompt_fit", "prompt fit"),
+                            ("musicality", "musicality"),
+                            ("sound_quality", "sound quality"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "choice",
+                    models.CharField(
+                        choices=[
+                            ("A", "A"),
+                            ("B", "B"),
+                            ("TIE", "tie"),
+                            ("BOTH_BAD", "both are bad"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("changed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "rating",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="aspects",
+                        to="ratings.rating",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='AspectRevision',
+            name="AspectRevision",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('choice', models.CharField(choices=[('A', 'A'), ('B', 'B'), ('TIE', 'tie'), ('BOTH_BAD', 'both are bad')], max_length=16)),
-                ('replaced_at', models.DateTimeField(auto_now_add=True)),
-                ('aspect_rating', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='revisions', to='ratings.aspectrating')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "choice",
+                    models.CharField(
+                        choices=[
+                            ("A", "A"),
+                            ("B", "B"),
+                            ("TIE", "tie"),
+                            ("BOTH_BAD", "both are bad"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("replaced_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "aspect_rating",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="revisions",
+                        to="ratings.aspectrating",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Remark',
+            name="Remark",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('client_id', models.UUIDField(unique=True)),
-                ('side', models.CharField(choices=[('A', 'A'), ('B', 'B')], max_length=1)),
-                ('at_s', models.FloatField(help_text="Seconds from the clip's beginning.")),
-                ('text', models.CharField(max_length=300)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('assignment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='remarks', to='ratings.assignment')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("client_id", models.UUIDField(unique=True)),
+                ("side", models.CharField(choices=[("A", "A"), ("B", "B")], max_length=1)),
+                ("at_s", models.FloatField(help_text="Seconds from the clip's beginning.")),
+                ("text", models.CharField(max_length=300)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "assignment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="remarks",
+                        to="ratings.assignment",
+                    ),
+                ),
             ],
         ),
         migrations.AddConstraint(
-            model_name='aspectrating',
-            constraint=models.UniqueConstraint(fields=('rating', 'aspect'), name='one_answer_per_rating_and_aspect'),
+            model_name="aspectrating",
+            constraint=models.UniqueConstraint(
+                fields=("rating", "aspect"), name="one_answer_per_rating_and_aspect"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='aspectrating',
-            constraint=models.CheckConstraint(condition=models.Q(('aspect__in', ['prompt_fit', 'musicality', 'sound_quality'])), name='rated_aspect_is_known'),
+            model_name="aspectrating",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("aspect__in", ["prompt_fit", "musicality", "sound_quality"])),
+                name="rated_aspect_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='aspectrating',
-            constraint=models.CheckConstraint(condition=models.Q(('choice__in', ['A', 'B', 'TIE', 'BOTH_BAD'])), name='aspect_choice_is_known'),
+            model_name="aspectrating",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("choice__in", ["A", "B", "TIE", "BOTH_BAD"])),
+                name="aspect_choice_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='remark',
-            constraint=models.CheckConstraint(condition=models.Q(('at_s__gte', 0)), name='remark_is_not_before_its_clip'),
+            model_name="remark",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("at_s__gte", 0)), name="remark_is_not_before_its_clip"
+            ),
         ),
     ]
