@@ -1,4 +1,4 @@
-"""Rounds: start one, watch it, cancel it."""
+"""Rounds: start one, watch it, cancel it, let it go on."""
 
 import re
 from datetime import datetime
@@ -19,16 +19,19 @@ from attune.rounds.exports import ExportFormat, export_dataset, export_file_name
 from attune.rounds.models import (
     Evaluation,
     Round,
+    RoundEvent,
+    RoundEventKind,
     RoundMethod,
     RoundMetric,
     RoundSample,
     RoundState,
     Verdict,
 )
+from attune.rounds.resuming import ResumeStage, get_resumption
 from attune.rounds.run_files import log_tail, sample_file
 from attune.rounds.selectors import get_round_detail, latest_metrics
 from attune.rounds.selectors import rounds as all_rounds
-from attune.rounds.services import cancel_round, create_mix, create_round
+from attune.rounds.services import cancel_round, create_mix, create_round, resume_round
 
 router = Router(tags=["rounds"])
 
@@ -123,6 +126,25 @@ class SampleAnswer(Schema):
     audio: str
 
 
+class ResumptionAnswer(Schema):
+    """Whether a round that ended before its time can go on, and from where."""
+
+    is_possible: bool
+    refusal: str
+    stage: ResumeStage | None
+    step: int | None
+    sentence: str
+
+
+class EventAnswer(Schema):
+    """An end of a round before its time, or a new start; without an actor the site did it."""
+
+    kind: RoundEventKind
+    sentence: str
+    actor: str | None
+    happened_at: datetime
+
+
 class RoundDetailAnswer(RoundAnswer):
     """A round with its curves, its samples, its gate and the end of its log."""
 
@@ -133,6 +155,8 @@ class RoundDetailAnswer(RoundAnswer):
     attempts: int
     attempt_error: str
     log_tail: str
+    resumption: ResumptionAnswer
+    events: list[EventAnswer]
 
 
 def get_round(id_or_name: str) -> Round:
@@ -210,6 +234,29 @@ def _detail_answer(stored: Round) -> RoundDetailAnswer:
         attempts=stored.job.attempts if stored.job else 0,
         attempt_error=stored.job.error if stored.job else "",
         log_tail=log_tail(stored),
+        resumption=_resumption_answer(stored),
+        events=[_event_answer(event) for event in detail.events],
+    )
+
+
+def _resumption_answer(stored: Round) -> ResumptionAnswer:
+    found = get_resumption(stored)
+    point = found.point
+    return ResumptionAnswer(
+        is_possible=found.is_possible,
+        refusal=found.refusal,
+        stage=point.stage if point else None,
+        step=point.step if point else None,
+        sentence=point.sentence if point else "",
+    )
+
+
+def _event_answer(event: RoundEvent) -> EventAnswer:
+    return EventAnswer(
+        kind=RoundEventKind(event.kind),
+        sentence=event.sentence,
+        actor=event.actor.get_username() if event.actor else None,
+        happened_at=event.happened_at,
     )
 
 
@@ -298,6 +345,15 @@ def read_round(request: HttpRequest, id_or_name: str) -> RoundDetailAnswer:
 def cancel(request: HttpRequest, id_or_name: str) -> RoundDetailAnswer:
     """Stops a round that has not ended; what it saved is kept."""
     return _detail_answer(cancel_round(round=get_round(id_or_name), actor=caller(request)))
+
+
+@router.post("rounds/{id_or_name}/resume", response=RoundDetailAnswer, auth=allow(ENGINEERS))
+def resume(request: HttpRequest, id_or_name: str) -> RoundDetailAnswer:
+    """Lets a round that was cancelled or failed go on from its last save.
+
+    409 says why it cannot: it has not ended, nothing was saved, or another round runs.
+    """
+    return _detail_answer(resume_round(round=get_round(id_or_name), actor=caller(request)))
 
 
 @router.get("rounds/{id_or_name}/dataset", auth=allow(READERS), response={200: None})

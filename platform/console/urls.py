@@ -31,6 +31,7 @@ urlpatterns = [
     path("rounds/mix/start/", mixes.start_mix, name="start-mix"),
     path("rounds/<int:number>/", rounds.round_detail, name="round"),
     path("rounds/<int:number>/cancel/", rounds.cancel, name="cancel-round"),
+    path("rounds/<int:number>/resume/", rounds.resume, name="resume-round"),
     path("checkpoints/", checkpoints.checkpoint_list, name="checkpoints"),
     path("checkpoints/<str:name>/", checkpoints.checkpoint_detail, name="checkpoint"),
     path("checkpoints/<str:name>/score/", checkpoints.score_clips, name="score-clips"),

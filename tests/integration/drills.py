@@ -23,6 +23,9 @@ import django
 ROOT = Path(__file__).resolve().parents[2]
 ROUND_CONFIG = {"n_epochs": 12, "batch_pairs": 4}
 """Some thirty short steps; the trainer saves every tenth."""
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+LONG_CONFIG = {"n_epochs": 20, "batch_pairs": 1}
+"""So many steps that a cancellation comes before the last of them."""
 PATIENCE_S = 150.0
 """Longer than any of this takes; a busy machine must not fail a drill."""
 SHORT_LEASE_S, LONG_LEASE_S = 3, 60
@@ -288,6 +291,61 @@ def a_cancelled_round_stops_within_seconds_and_frees_the_worker() -> None:
         )
         assert device.popen.poll() is None
     sys.stdout.write(f"the training ended {took_s:.1f} s after it was cancelled\n")
+
+
+@drill(LONG_LEASE_S)
+def a_cancelled_round_that_is_resumed_ends_like_one_that_was_not() -> None:
+    from attune.catalog.storage import checkpoint_folder
+    from attune.jobs.models import Job, JobState
+    from attune.rounds.models import RoundState
+    from attune.rounds.run_files import find_saved_step
+    from attune.rounds.services import cancel_round, create_round, resume_round
+    from generator.checkpoints import verify_folder
+    from tests.integration.scene import create_rated_study
+
+    base, study = prepare_site(), create_rated_study()
+
+    def begin(name: str) -> Any:
+        return create_round(study=study, base_checkpoint=base, config=LONG_CONFIG, name=name)
+
+    def finish(round: Any) -> None:
+        wait_until(lambda: has_ended(round), PATIENCE_S, "the round to end")
+        assert round.state == RoundState.DONE, round.error
+
+    with workers("gpu"):
+        finish(straight := begin("straight"))
+        resumed = begin("resumed")
+        wait_until(lambda: len(metric_steps(resumed)) >= 13, PATIENCE_S, "13 steps")
+        asked_at = time.monotonic()
+        cancel_round(round=resumed, actor=None)
+        wait_until(lambda: child_pid(resumed) is None, PATIENCE_S, "the training to end")
+        took_s = time.monotonic() - asked_at
+        open_jobs = Job.objects.filter(state=JobState.RUNNING)
+        wait_until(lambda: not open_jobs.exists(), PATIENCE_S, "the job to end")
+        resumed.refresh_from_db()
+        assert resumed.produced_checkpoint is None
+        saved, n_steps = find_saved_step(resumed), resumed.metrics.latest("step").n_steps
+        assert saved is not None and 10 <= saved < n_steps, (saved, n_steps)
+        resume_round(round=resumed, actor=None)
+        finish(resumed)
+    assert losses(resumed) == losses(straight)
+    kinds = list(resumed.events.order_by("pk").values_list("kind", flat=True))
+    assert kinds == ["cancelled", "resumed"]
+    weights = [
+        verify_folder(checkpoint_folder(round.produced_checkpoint)).files[ADAPTER_WEIGHTS]
+        for round in (straight, resumed)
+    ]
+    assert weights[0] == weights[1]
+    sys.stdout.write(f"ended {took_s:.1f} s after it was cancelled, saved at step {saved}\n")
+
+
+def losses(round: Any) -> dict[int, float]:
+    """The loss of each step."""
+    return {
+        metric.step: metric.values["loss"]
+        for metric in round.metrics.all()
+        if "loss" in metric.values
+    }
 
 
 @drill(LONG_LEASE_S)

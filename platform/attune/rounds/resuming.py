@@ -74,25 +74,25 @@ def get_resumption(round: Round) -> Resumption:
     if round.state not in RESUMABLE_STATES:
         refusal = f"round {round.name} is {round.get_state_display()}: nothing is to be resumed"
         return Resumption(None, refusal)
+    refusals = _find_refusals(round)
     point = find_resume_point(round)
-    if point is None:
-        return Resumption(
-            None,
+    if point is None and not is_ending(round):
+        refusals = [
             f"round {round.name} ended before its first save: there is nothing to resume; start "
-            "one like it",
-        )
-    return Resumption(point, "; ".join(_find_refusals(round)))
+            "one like it"
+        ]
+    return Resumption(point, "; ".join(refusals))
 
 
 def is_ending(round: Round) -> bool:
-    """Whether a worker may still be ending the round's training."""
+    """Whether a worker may still be ending the round's training, and saving."""
     return round.job is not None and round.job.state in (JobState.QUEUED, JobState.RUNNING)
 
 
 def _find_refusals(round: Round) -> list[str]:
     found = []
     if is_ending(round):
-        found.append("its last attempt is still ending: try again in a few seconds")
+        found.append("its last attempt is still ending: it can be resumed in a few seconds")
     needed = (
         *(round.base_checkpoint, round.produced_checkpoint),
         *(round.reward_model, round.judge_model),

@@ -274,6 +274,7 @@ def cancel_round(*, round: Round, actor: User | None, now: datetime | None = Non
         raise RoundStateError(f"round {round.name} is {round.get_state_display()} already")
     if round.job is not None:
         request_job_cancel(job=round.job, now=now)
+        round.job.refresh_from_db()
     return round
 
 

@@ -1,4 +1,4 @@
-"""Rounds: the list, one that is watched while it trains, cancelling."""
+"""Rounds: the list, one that is watched while it trains, cancelling, resuming."""
 
 from collections.abc import Sequence
 
@@ -13,6 +13,7 @@ from attune.catalog.models import Checkpoint
 from attune.rounds.errors import RoundError
 from attune.rounds.gate import CHECKS
 from attune.rounds.models import RUNNING_STATES, Round, RoundMethod, RoundMetric, RoundSample
+from attune.rounds.resuming import RESUMABLE_STATES, get_resumption, is_ending
 from attune.rounds.run_files import log_tail
 from attune.rounds.selectors import (
     RoundDetail,
@@ -20,7 +21,7 @@ from attune.rounds.selectors import (
     latest_metrics,
     rounds,
 )
-from attune.rounds.services import cancel_round
+from attune.rounds.services import cancel_round, resume_round
 from console.access import action, page
 from console.gate_pictures import gauge, shift_rows
 from console.mix_form import WEIGHT
@@ -73,6 +74,9 @@ def round_detail(request: HttpRequest, number: int, *, may_act: bool) -> HttpRes
         round=stored,
         detail=detail,
         is_running=is_running,
+        has_ended_early=stored.state in RESUMABLE_STATES,
+        resumption=get_resumption(stored),
+        is_ending=is_ending(stored),
         progress=_progress(detail.latest_metric),
         charts=round_charts(detail),
         table=metric_table(detail.metrics),
@@ -169,6 +173,19 @@ def cancel(request: HttpRequest, number: int) -> HttpResponse:
         messages.error(request, str(exc))
     else:
         messages.success(request, f"Round {stored.name} is cancelled; what it saved is kept.")
+    return redirect("console:round", stored.pk)
+
+
+@action
+def resume(request: HttpRequest, number: int) -> HttpResponse:
+    """Lets a round that was cancelled or failed go on."""
+    stored = get_object_or_404(Round, pk=number)
+    try:
+        resume_round(round=stored, actor=request.user, now=timezone.now())  # type: ignore[arg-type]
+    except RoundError as exc:
+        messages.error(request, f"{str(exc).capitalize()}.")
+    else:
+        messages.success(request, stored.events.latest("pk").sentence)
     return redirect("console:round", stored.pk)
 
 

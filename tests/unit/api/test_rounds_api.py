@@ -79,6 +79,30 @@ def test_a_dataset_and_samples_are_downloaded(
     assert reviewer.api("GET", bad["audio"]).status_code == 404
 
 
+def test_a_cancelled_round_tells_whether_it_can_go_on_and_is_resumed(
+    world: RatedStudy, engineer: Person, reviewer: Person
+) -> None:
+    name = engineer.api("POST", "rounds", {"study": "first"}).json()["name"]
+    assert engineer.api("POST", f"rounds/{name}/resume").status_code == 409
+    ended = engineer.api("POST", f"rounds/{name}/cancel").json()
+    assert ended["resumption"]["is_possible"] is False
+    assert "nothing to resume" in ended["resumption"]["refusal"]
+    assert "nothing to resume" in engineer.api("POST", f"rounds/{name}/resume").json()["detail"]
+
+    save = round_folder(Round.objects.get(name=name)) / "checkpoints" / "checkpoint-40"
+    save.mkdir(parents=True)
+    (save / "complete").touch()
+    told = reviewer.api("GET", f"rounds/{name}").json()["resumption"]
+    assert (told["is_possible"], told["stage"], told["step"]) == (True, "training", 40)
+    assert reviewer.api("POST", f"rounds/{name}/resume").status_code == 403
+    resumed = engineer.api("POST", f"rounds/{name}/resume").json()
+    assert (resumed["state"], resumed["finished_at"]) == ("frozen", None)
+    assert [(event["kind"], event["actor"]) for event in resumed["events"]] == [
+        ("cancelled", engineer.user.get_username()),
+        ("resumed", engineer.user.get_username()),
+    ]
+
+
 def test_rounds_are_compared_mixed_and_scheduled(
     world: RatedStudy, engineer: Person, reviewer: Person
 ) -> None:

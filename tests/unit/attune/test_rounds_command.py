@@ -12,6 +12,7 @@ from attune.catalog.services import add_checkpoint
 from attune.jobs.models import Job, JobKind
 from attune.ratings.choices import Choice
 from attune.rounds.models import Round, RoundMethod, RoundSchedule, RoundState
+from attune.rounds.run_files import round_folder
 from tests.unit.attune.rated import RatedStudy, rated_study, write_checkpoint
 
 pytestmark = pytest.mark.django_db
@@ -53,6 +54,14 @@ def test_a_round_is_examined_started_shown_listed_exported_and_cancelled(
     with pytest.raises(CommandError, match="is cancelled already") as refused:
         run("cancel", "mine")
     assert refused.value.returncode == 1
+    with pytest.raises(CommandError, match="there is nothing to resume; start one like it"):
+        run("resume", "mine")
+    whole = round_folder(round) / "checkpoints" / "checkpoint-10" / "complete"
+    whole.parent.mkdir(parents=True)
+    whole.touch()
+    assert "can be resumed: its training goes on after step 10" in run("show", "mine")
+    assert "Resumed: its training goes on after step 10" in run("resume", "mine")
+    run("cancel", "mine")
     run("start", *plan, "--set", "n_epochs=1", "--name", "yours")
     compared = run("compare", "mine", "yours")
     assert "n_epochs\t-\t1" in compared

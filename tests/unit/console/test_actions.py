@@ -7,6 +7,7 @@ from django.test import Client
 
 from attune.catalog.models import Checkpoint, Clip, RotationEntry, RotationEvent
 from attune.rounds.models import Round, RoundState
+from attune.rounds.run_files import round_folder
 from tests.unit.api.people import Person
 from tests.unit.attune.rated import RatedStudy
 from tests.unit.console.conftest import said
@@ -19,6 +20,30 @@ def test_a_round_is_cancelled_once(browser: Client, running: Round) -> None:
     assert running.state == RoundState.CANCELLED
     assert said(first) == ["Round dusk is cancelled; what it saved is kept."]
     assert "cancelled already" in said(browser.post(address, follow=True))[0]
+
+
+def test_a_cancelled_round_is_resumed_where_something_was_saved(
+    browser: Client, running: Round
+) -> None:
+    page, address = f"/console/rounds/{running.pk}/", f"/console/rounds/{running.pk}/resume/"
+    assert address not in browser.get(page).content.decode()
+    browser.post(f"{page}cancel/")
+    shown = browser.get(page).content.decode()
+    assert "ended before its first save: there is nothing to resume; start one like it" in shown
+    assert address not in shown
+    assert "there is nothing to resume" in said(browser.post(address, follow=True))[0]
+
+    save = round_folder(running) / "checkpoints" / "checkpoint-2"
+    save.mkdir(parents=True)
+    (save / "complete").touch()
+    shown = browser.get(page).content.decode()
+    assert "It can be resumed: its training goes on after step 2 of 9." in shown
+    assert address in shown
+    told = said(browser.post(address, follow=True))
+    assert told == ["Resumed: its training goes on after step 2 of 9."]
+    running.refresh_from_db()
+    assert running.state == RoundState.FROZEN
+    assert "Resumed" in browser.get(page).content.decode()
 
 
 def decide(browser: Client, decision: str, **fields: str) -> Any:

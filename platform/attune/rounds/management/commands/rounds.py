@@ -20,11 +20,12 @@ from attune.rounds.exports import ExportFormat, describe_dataset, export_dataset
 from attune.rounds.management.commands.align import describe_metric
 from attune.rounds.models import RaterGroup, Round, RoundSchedule
 from attune.rounds.preflight import Plan, Preflight, examine_plan
+from attune.rounds.resuming import get_resumption
 from attune.rounds.run_files import log_tail
 from attune.rounds.schedule import get_due, set_schedule
 from attune.rounds.selectors import find_default_base, get_round_detail, latest_metrics
 from attune.rounds.selectors import rounds as all_rounds
-from attune.rounds.services import cancel_round, create_mix, create_round
+from attune.rounds.services import cancel_round, create_mix, create_round, resume_round
 
 REFUSED = 1
 SHOWN_ROUNDS = 30
@@ -36,7 +37,7 @@ class Command(BaseCommand):
     Exit code 1: what was asked for was refused, and standard error says why.
     """
 
-    help = "List, show, examine, start, cancel, export, compare, mix and schedule rounds."
+    help = "List, show, examine, start, cancel, resume, export, compare, mix and schedule rounds."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
@@ -52,6 +53,10 @@ class Command(BaseCommand):
         start.add_argument("--name", help="The round's and the new checkpoint's name.")
         cancel = actions.add_parser("cancel", help="stop a round; what it saved stays")
         cancel.add_argument("round", metavar="NAME")
+        resume = actions.add_parser(
+            "resume", help="let a cancelled or failed round go on from its last save"
+        )
+        resume.add_argument("round", metavar="NAME")
         export = actions.add_parser("export", help="write a round's frozen dataset to a file")
         export.add_argument("round", metavar="NAME")
         export.add_argument(
@@ -120,6 +125,10 @@ class Command(BaseCommand):
         error = round.error or (round.job.error if round.job else "")
         if error:
             yield f"  error: {error}"
+        for event in detail.events:
+            yield f"  {event.happened_at:%Y-%m-%d %H:%M}  {event.kind}: {event.sentence}"
+        if (found := get_resumption(round)).point is not None:
+            yield f"  can be resumed: {found.refusal or found.point.sentence}"
         if tail := log_tail(round):
             yield tail
 
@@ -154,6 +163,11 @@ class Command(BaseCommand):
         """Stops a round."""
         round = cancel_round(round=get_round(options["round"]), actor=None)
         yield f"round {round.name} is {round.get_state_display()}; what it saved stays"
+
+    def do_resume(self, options: dict[str, Any]) -> Iterable[str]:
+        """Queues an ended round again."""
+        round = resume_round(round=get_round(options["round"]), actor=None)
+        yield f"round {round.name}: {round.events.latest('pk').sentence}"
 
     def do_export(self, options: dict[str, Any]) -> Iterable[str]:
         """Writes a dataset; `--out -` sends its bytes to standard output."""
