@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +52,44 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix(CHECKPOINT_PREFIX))
 
 
+def mark_whole(checkpoint: Path) -> None:
+    """Marks a checkpoint as whole, once all of it has reached the disk.
+
+    Without that order a machine that loses its power could keep the mark and lose the weights.
+    """
+    for place in sorted(checkpoint.rglob("*"), reverse=True):
+        _reach_disk(place)  # what is in a folder before the folder
+    _reach_disk(checkpoint)
+    mark = checkpoint / COMPLETE_FILE
+    mark.touch()
+    for place in (mark, checkpoint, checkpoint.parent):
+        _reach_disk(place)
+
+
+def _reach_disk(place: Path) -> None:
+    """Waits until the disk has a file, or the names in a folder."""
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def earlier_wall_s(progress: Path) -> float:
+    """Returns how long the earlier attempts of a run took, as far as they told; 0 without any."""
+    try:
+        lines = progress.read_text().splitlines()
+    except FileNotFoundError:
+        return 0.0
+    told = []
+    for line in lines:
+        try:
+            told.append(float(json.loads(line)["wall_s"]))
+        except (ValueError, KeyError, TypeError):
+            continue  # a line without it, or one that a killed attempt left half-written
+    return max(told, default=0.0)
+
+
 class ProgressWriter(TrainerCallback):
     """Writes a line a logged step and one a held-out measurement, and stops when asked to.
 
@@ -66,12 +105,16 @@ class ProgressWriter(TrainerCallback):
         measure: Callable[[], Agreement] | None = None,
         read: ReadFigures = figures,
         device: str = "cpu",
+        began_at: float | None = None,
         ranks: Ranks | None = None,
         trackers: Sequence[Tracker] = (),
         sample: MakeSamples | None = None,
         sample_steps: int = 0,
     ) -> None:
-        """read: the figures among what the trainer logs; sample: makes clips of a step."""
+        """read: the figures among what the trainer logs; sample: makes clips of a step.
+
+        began_at: on the monotonic clock, less what earlier attempts took; now where not given.
+        """
         self.path = path
         self.stop = stop
         self.measure = measure
@@ -82,6 +125,7 @@ class ProgressWriter(TrainerCallback):
         self._trackers = trackers
         self._sample = sample
         self._sample_steps = sample_steps
+        self._run_began_at = time.monotonic() if began_at is None else began_at
         self._began_at = 0.0
         self._first_step = 0
 
@@ -105,7 +149,8 @@ class ProgressWriter(TrainerCallback):
         """Writes what the trainer logged; log-probabilities and margin are means per code."""
         if logs is None or "loss" not in logs:
             return
-        elapsed_s = time.monotonic() - self._began_at
+        now = time.monotonic()
+        elapsed_s = now - self._began_at
         done = max(state.global_step - self._first_step, 1)
         self.write(
             state,
@@ -114,6 +159,7 @@ class ProgressWriter(TrainerCallback):
                 **self._read(logs),
                 "memory_mb": peak_memory_mb(self._device),
                 "eta_s": round(elapsed_s / done * (state.max_steps - state.global_step), 1),
+                "wall_s": round(now - self._run_began_at, 1),
             },
         )
 
@@ -152,8 +198,7 @@ class ProgressWriter(TrainerCallback):
         assert args.output_dir is not None
         self._ranks.wait()
         if self._ranks.is_first:
-            place = Path(args.output_dir) / f"{CHECKPOINT_PREFIX}{state.global_step}"
-            (place / COMPLETE_FILE).touch()
+            mark_whole(Path(args.output_dir) / f"{CHECKPOINT_PREFIX}{state.global_step}")
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

@@ -21,7 +21,13 @@ from alignment.memory import OutOfMemory, is_out_of_memory, memory_advice, peak_
 from alignment.methods import METHODS
 from alignment.outcomes import Outcome
 from alignment.passes import figures
-from alignment.progress import ProgressWriter, ReadFigures, newest_checkpoint, step_of
+from alignment.progress import (
+    ProgressWriter,
+    ReadFigures,
+    earlier_wall_s,
+    newest_checkpoint,
+    step_of,
+)
 from alignment.ranks import Ranks
 from alignment.rl.rollouts import Rollouts
 from alignment.runs import (
@@ -180,7 +186,7 @@ def train_adapter(
     """
     if run.result.is_dir():
         return published_summary(run)
-    began_at = time.monotonic()
+    began_at = time.monotonic() - earlier_wall_s(run.path / PROGRESS_FILE)
     ranks = Ranks.of_environment()
     material = prepare_run(run, device)
     stop.raise_if_requested()
@@ -211,6 +217,7 @@ def train_adapter(
         measure=judge.measure if judge else None,
         read=read,
         device=device,
+        began_at=began_at,
         ranks=ranks,
         trackers=trackers,
         sample=_sampler_of(material, policy, sample_from),

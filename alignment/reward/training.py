@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alignment.errors import RunFolderError
-from alignment.progress import append_line
+from alignment.progress import append_line, earlier_wall_s
 from alignment.ranks import Ranks
 from alignment.reward.calibration import DecidedRatings, helpful_temperature
 from alignment.reward.config import RewardConfig
@@ -45,13 +45,13 @@ def train_reward_run(run: RunFolder, *, stop: StopSwitch, device: str = "cpu") -
         return {}
     if run.result.is_dir():
         return published_summary(run)
-    began_at = time.monotonic()
+    began_at = time.monotonic() - earlier_wall_s(run.path / PROGRESS_FILE)
     material = read_material(run, device)
     stop.raise_if_requested()
     rng = np.random.default_rng([material.config.seed, FOLDS_STREAM])
     chosen = choose(material, rng)
     stop.raise_if_requested()
-    heads = fit_members(material, chosen, stop)
+    heads = fit_members(material, chosen, stop, began_at)
     model = RewardModel(material.reader, material.standard, heads, chosen.temperature)
     publish(material, model, chosen, began_at)
     return published_summary(run)
@@ -82,8 +82,13 @@ def _can_cross_fit(pairs: RatedPairs, folds: NDArray[np.int64]) -> bool:
     return len(each) > 1 and all(each)
 
 
-def fit_members(material: Material, chosen: Chosen, stop: StopSwitch) -> list[Head]:
-    """Returns the heads of all bootstraps; those an earlier process finished are read."""
+def fit_members(
+    material: Material, chosen: Chosen, stop: StopSwitch, run_began_at: float
+) -> list[Head]:
+    """Returns the heads of all bootstraps; those an earlier process finished are read.
+
+    run_began_at: on the monotonic clock, less what earlier attempts took.
+    """
     run, config = material.run, material.config
     folder = run.path / CHECKPOINTS_FOLDER
     folder.mkdir(exist_ok=True)
@@ -122,6 +127,7 @@ def fit_members(material: Material, chosen: Chosen, stop: StopSwitch) -> list[He
                 "n_steps": config.n_members,
                 **figures,
                 "eta_s": round(eta_s, 1),
+                "wall_s": round(time.monotonic() - run_began_at, 1),
             },
         )
         for tracker in trackers:

@@ -19,8 +19,9 @@ from alignment.memory import peak_memory_mb
 from alignment.outcomes import Outcome
 from alignment.progress import (
     CHECKPOINT_PREFIX,
-    COMPLETE_FILE,
     ProgressWriter,
+    earlier_wall_s,
+    mark_whole,
     newest_checkpoint,
     step_of,
 )
@@ -75,7 +76,7 @@ def train_rl(
     """
     if run.result.is_dir():
         return published_summary(run)
-    began_at = time.monotonic()
+    began_at = time.monotonic() - earlier_wall_s(run.path / PROGRESS_FILE)
     config = run.config
     assert isinstance(config, GrpoConfig | RlooConfig)
     core, parent_hash = load_parent(run)
@@ -112,6 +113,7 @@ def train_rl(
         stop=stop,
         read=rl_figures,
         device=device,
+        began_at=began_at,
         ranks=ranks,
         trackers=_trackers(run, newest) if ranks.is_first else (),
         sample=SampleWriter(
@@ -264,7 +266,7 @@ def _train(trainer: RlTrainer, newest: Path | None, checkpoints: Path) -> None:
         step = trainer.state.global_step
         if step > 0 and not (checkpoints / f"{CHECKPOINT_PREFIX}{step}").exists():
             trainer._save_checkpoint(trainer.model, trial=None)
-            (checkpoints / f"{CHECKPOINT_PREFIX}{step}" / COMPLETE_FILE).touch()
+            mark_whole(checkpoints / f"{CHECKPOINT_PREFIX}{step}")
         raise
 
 

@@ -4,6 +4,7 @@ The formula's constants are assumptions about the starter on two CPU cores; they
 whether a round takes minutes or days, not how many minutes.
 """
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ def work_of(
     """The work of a round by its counts and its settings; what is not set has its default.
 
     A round that makes clips of its own goes through those: its preferences only measure. Two of
-    them take as long as a pair.
+    them take as long as a pair. One that imitates goes through its share of the best clips alone.
     """
 
     def setting(name: str) -> int:
@@ -149,8 +150,10 @@ def work_of(
     pairs = setting("batch_pairs")
     if "batch_pairs" not in config and isinstance(batch_clips, int | float):
         pairs = max(1, int(batch_clips) // 2)
+    best_share = config.get("best_share", defaults.get("best_share", 1.0))
+    share = best_share if isinstance(best_share, int | float) else 1.0
     return Work(
-        n_train=counts.get("train", 0),
+        n_train=math.ceil(share * counts.get("train", 0)),
         n_epochs=setting("n_epochs"),
         batch_pairs=pairs,
         clip_duration_s=clip_duration_s,

@@ -121,6 +121,21 @@ def test_time_and_memory_grow_with_the_audio_of_rounds_that_were_measured() -> N
     assert (found.disk_mb, found.n_former) == (153.0, 1)
 
 
+def test_a_round_that_imitates_costs_by_the_clips_it_imitates() -> None:
+    """A tenth of the 200 clips of 100 pairs are 20, as many as 10 pairs have; 3 epochs of 2 s."""
+
+    def work(**config: float) -> Work:
+        return work_of(
+            {"train": 100},
+            config,
+            defaults=default_numbers(RoundMethod.EXPERT),
+            clip_duration_s=2.0,
+        )
+
+    assert work().clip_seconds == 2 * 10 * 3 * 2.0
+    assert work(best_share=0.5).clip_seconds == 2 * 50 * 3 * 2.0
+
+
 def test_a_round_that_makes_its_own_clips_costs_by_these_and_not_by_its_preferences() -> None:
     """120 steps of 8 prompts with 8 clips each of 2 s: 7680 clips. 64 of them are held at once."""
 
