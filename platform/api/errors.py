@@ -10,6 +10,13 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError, Valida
 from api.access import CsrfError
 from attune.catalog.errors import CatalogError, ClipOrderError, MelodyError, PromptError
 from attune.leaderboard.errors import LeaderboardError
+from attune.raters.errors import (
+    ArrivalError,
+    ConsentError,
+    DeviceCheckError,
+    PracticeError,
+    RaterError,
+)
 from attune.ratings.errors import (
     AnswerError,
     AssignmentNotFoundError,
@@ -29,12 +36,17 @@ SHOWN_CHARACTERS = 80
 
 # Django Ninja takes the handler of the nearest class, so a base stands for its other children.
 STATUSES: Mapping[type[Exception], int] = {
+    ArrivalError: 403,
     PopulationError: 403,
     WithdrawnError: 403,
     AssignmentNotFoundError: 404,
     RatingNotFoundError: 404,
     RemarkNotFoundError: 404,
     CatalogError: 409,
+    ConsentError: 409,
+    DeviceCheckError: 409,
+    PracticeError: 409,
+    RaterError: 422,
     RatingError: 409,
     RoundError: 409,
     AnswerError: 422,
@@ -116,6 +128,8 @@ def _numbers_of(exc: Exception) -> dict[str, Any]:
             "n_missing": exc.n_missing,
             "counts": exc.counts,
         }
+    if isinstance(exc, ArrivalError):
+        return {"code": exc.code}
     if isinstance(exc, ListeningError):
         return {"side": exc.side, "heard_s": exc.heard_s, "needed_s": exc.needed_s}
     return {}

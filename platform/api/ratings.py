@@ -16,7 +16,9 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from api.access import RATERS, allow, get_rater
 from api.shapes import Request
+from attune.raters.errors import ArrivalError
 from attune.raters.models import Rater
+from attune.ratings.arrival import SCREENED_OUT
 from attune.ratings.choices import Aspect, Choice, Side
 from attune.ratings.models import Study
 from attune.ratings.selectors import AssignmentView, SideView, get_assignment_view, open_studies
@@ -135,10 +137,21 @@ def create_assignment(
     rater = get_rater(request)
     after = None if body is None else body.after
     rng = np.random.default_rng()
+    refusal = None
     for study in _studies(rater, None if body is None else body.study):
-        assignment = assign_pair(study=study, rater=rater, rng=rng, now=timezone.now(), after=after)
+        try:
+            assignment = assign_pair(
+                study=study, rater=rater, rng=rng, now=timezone.now(), after=after
+            )
+        except ArrivalError as exc:
+            if exc.code != SCREENED_OUT:
+                raise
+            refusal = exc  # another study may do without headphones
+            continue
         if assignment is not None:
             return Status(200, assignment_answer(get_assignment_view(assignment)))
+    if refusal is not None:
+        raise refusal
     response["Retry-After"] = str(RETRY_AFTER_S)
     return Status(204, None)
 

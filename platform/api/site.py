@@ -1,6 +1,7 @@
 """The HTTP API: all routers under one version, documented by itself."""
 
 from api import (
+    arrival,
     checkpoints,
     clips,
     jobs,
@@ -33,6 +34,7 @@ api = ExplainingAPI(
 )
 add_error_answers(api)
 for router in (
+    arrival.router,
     ratings.router,
     own_answers.router,
     clips.router,

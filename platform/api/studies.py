@@ -18,6 +18,8 @@ from api.shapes import Counts, DurationS, Json, MelodyName, PromptText, Request,
 from attune.catalog.melody_selectors import get_melody
 from attune.catalog.models import Population, PromptSet
 from attune.catalog.services import PromptRow, add_prompt_set, add_prompts
+from attune.raters.selectors import newest_consent_text
+from attune.ratings.arrival_models import DeviceCheckRule
 from attune.ratings.choices import Aspect, PairPurpose
 from attune.ratings.models import Pair, Study
 from attune.ratings.selectors import StudyCounts, study_counts
@@ -30,6 +32,7 @@ MAXIMUM_PAIRS_PER_REQUEST = 2000
 
 Slug = Annotated[str, Field(pattern=r"^[-a-zA-Z0-9_]+$", max_length=80)]
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+CheckingShare = Annotated[FiniteFloat, Field(ge=0, le=0.4)]
 
 
 class PromptRequest(Request):
@@ -55,11 +58,20 @@ class StudyChange(Request):
     aspects: Annotated[list[Aspect], Field(max_length=len(Aspect))] | None = None
     shows_history: bool | None = None
     break_after_min: Annotated[int, Field(ge=0, le=600)] | None = None
+    consent: Annotated[
+        str | None,
+        Field(description="Name of a consent text, whose newest version is asked; '' asks none."),
+    ] = None
+    asks_volume: bool | None = None
+    device_check: DeviceCheckRule | None = None
+    n_practice: Annotated[int, Field(ge=0, le=3)] | None = None
     overlap: Annotated[int, Field(ge=1, le=100)] | None = None
     pairs_per_session: Annotated[int, Field(ge=1, le=1000)] | None = None
     assignment_lease_s: Annotated[int, Field(ge=10, le=86_400)] | None = None
     pool_target: Annotated[int, Field(ge=0, le=1000)] | None = None
     judging_share: Share | None = None
+    gold_share: CheckingShare | None = None
+    repeat_share: CheckingShare | None = None
     sampling: Sampling | None = None
     gate: dict[str, FiniteFloat] | None = None
     is_open: bool | None = None
@@ -69,6 +81,8 @@ class StudyChange(Request):
         settings = self.model_dump(exclude_none=True, include=set(StudyChange.model_fields))
         if self.sampling is not None:
             settings["sampling"] = self.sampling.as_settings()
+        if self.consent is not None:
+            settings["consent"] = newest_consent_text(self.consent) if self.consent else None
         return settings
 
 
@@ -95,11 +109,17 @@ class StudyAnswer(Schema):
     aspects: list[Aspect]
     shows_history: bool
     break_after_min: int
+    consent: str
+    asks_volume: bool
+    device_check: DeviceCheckRule
+    n_practice: int
     overlap: int
     pairs_per_session: int
     assignment_lease_s: int
     pool_target: int
     judging_share: float
+    gold_share: float
+    repeat_share: float
     sampling: Json
     gate: Json
     is_open: bool
@@ -165,11 +185,17 @@ def _study_answer(study: Study, counts: StudyCounts) -> StudyAnswer:
         aspects=[Aspect(name) for name in study.aspects],
         shows_history=study.shows_history,
         break_after_min=study.break_after_min,
+        consent=str(study.consent or ""),
+        asks_volume=study.asks_volume,
+        device_check=DeviceCheckRule(study.device_check),
+        n_practice=study.n_practice,
         overlap=study.overlap,
         pairs_per_session=study.pairs_per_session,
         assignment_lease_s=study.assignment_lease_s,
         pool_target=study.pool_target,
         judging_share=study.judging_share,
+        gold_share=study.gold_share,
+        repeat_share=study.repeat_share,
         sampling=study.sampling,
         gate=study.gate,
         is_open=study.is_open,
@@ -181,7 +207,7 @@ def _study_answer(study: Study, counts: StudyCounts) -> StudyAnswer:
 @router.get("studies", response=list[StudyAnswer], auth=allow(READERS))
 def list_studies(request: HttpRequest) -> list[StudyAnswer]:
     """All studies, newest first."""
-    studies = Study.objects.select_related("prompt_set").order_by("-pk")
+    studies = Study.objects.select_related("prompt_set", "consent").order_by("-pk")
     return study_answers(studies)
 
 

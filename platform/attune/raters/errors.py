@@ -6,7 +6,9 @@ class RaterError(Exception):
 
 
 class InvitationError(RaterError):
-    """An invitation that does not open the door. `reason` is unknown, used or expired."""
+    """An invitation that does not open the door. `reason` is unknown, used, revoked,
+    expired or full.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"this invitation is {reason}")
@@ -19,3 +21,23 @@ class ConsentError(RaterError):
 
 class DeviceCheckError(RaterError):
     """An answer to a headphone check that is not being asked."""
+
+
+class PracticeError(RaterError):
+    """An answer to a practice pair that is not being asked."""
+
+
+class ArrivalError(RaterError):
+    """A pair asked for before the steps that the study puts first. `code` names the step."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class PanelError(RaterError):
+    """A panel's person who cannot be let in. `reason` is ids, signature, full, other or ended."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason

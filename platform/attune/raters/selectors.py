@@ -1,8 +1,12 @@
 """Reads of people and their roles."""
 
-from django.contrib.auth.models import AnonymousUser, User
+from datetime import datetime
 
-from attune.raters.models import ApiToken, Consent, Rater, Role
+from django.contrib.auth.models import AnonymousUser, User
+from django.db.models import F, Q, QuerySet
+
+from attune.raters.errors import ConsentError
+from attune.raters.models import ApiToken, Consent, ConsentText, Invitation, Rater, Role
 from attune.raters.tokens import hash_token
 
 
@@ -33,3 +37,22 @@ def find_rater(user: User | AnonymousUser) -> Rater | None:
 def has_consented(rater: Rater, text_id: int) -> bool:
     """True if the rater agreed to this version of a consent text and did not take it back."""
     return Consent.objects.filter(rater=rater, text=text_id, withdrawn_at__isnull=True).exists()
+
+
+def newest_consent_text(name: str) -> ConsentText:
+    """The newest version of a consent text; ConsentError names those that there are."""
+    found = ConsentText.objects.filter(name=name).order_by("-version").first()
+    if found is None:
+        names = sorted(set(ConsentText.objects.values_list("name", flat=True)))
+        raise ConsentError(f"no consent text {name!r}: there is {', '.join(names) or 'none yet'}")
+    return found
+
+
+def open_invitations(now: datetime) -> QuerySet[Invitation]:
+    """Invitations that still let somebody in, newest first."""
+    return Invitation.objects.filter(
+        Q(places__isnull=True) | Q(n_joined__lt=F("places")),
+        used_at__isnull=True,
+        revoked_at__isnull=True,
+        expires_at__gt=now,
+    ).order_by("-pk")

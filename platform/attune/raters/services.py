@@ -6,12 +6,15 @@ from uuid import uuid4
 import structlog
 from django.contrib.auth.models import Group, User
 from django.db import transaction
+from django.db.models import F, Q
 
 from attune.raters.errors import InvitationError, RaterError
 from attune.raters.models import ApiToken, Consent, Invitation, Rater, Role
 from attune.raters.tokens import hash_token, new_token
 
 log = structlog.get_logger(__name__)
+
+LABEL_CHARACTERS = 80
 
 
 @transaction.atomic
@@ -31,36 +34,79 @@ def create_member(*, role: Role | str) -> User:
 
 
 def create_invitation(
-    *, role: Role | str, lifetime: timedelta, now: datetime
+    *,
+    role: Role | str,
+    lifetime: timedelta,
+    now: datetime,
+    label: str = "",
+    is_open: bool = False,
+    places: int | None = None,
+    made_by: User | None = None,
 ) -> tuple[Invitation, str]:
-    """(invitation, its token). The token is not stored and cannot be shown again."""
+    """(invitation, its token). The token is not stored and cannot be shown again.
+
+    An open invitation lets in any number of raters, or as many as it has places.
+    """
     if lifetime <= timedelta(0):
         raise RaterError(f"an invitation for {lifetime}: expected a positive lifetime")
+    if is_open and Role(role) is not Role.RATER:
+        raise RaterError(f"an open invitation for a {role}: open ones are for raters")
+    if places is not None and (not is_open or places < 1):
+        raise RaterError(f"{places} places: expected at least 1, of an open invitation")
     token = new_token()
     invitation = Invitation.objects.create(
-        role=Role(role), token_sha256=hash_token(token), expires_at=now + lifetime
+        role=Role(role),
+        token_sha256=hash_token(token),
+        expires_at=now + lifetime,
+        label=label.strip()[:LABEL_CHARACTERS],
+        is_open=is_open,
+        places=places,
+        made_by=made_by,
     )
     return invitation, token
 
 
+def revoke_invitation(*, invitation: Invitation, now: datetime) -> bool:
+    """Whether the invitation ceased to let people in; whoever is in stays in."""
+    return bool(
+        Invitation.objects.filter(
+            pk=invitation.pk, used_at__isnull=True, revoked_at__isnull=True
+        ).update(revoked_at=now)
+    )
+
+
 def accept_invitation(*, token: str, now: datetime) -> User:
-    """The new account the invitation was for. Of two who use one token at once, one gets in."""
+    """The new account the invitation was for. Of two who use one place at once, one gets in."""
     invitation = Invitation.objects.filter(token_sha256=hash_token(token)).first()
     if invitation is None:
         raise InvitationError("unknown")
-    if invitation.used_at is not None:
-        raise InvitationError("used")
-    if invitation.expires_at <= now:
-        raise InvitationError("expired")
+    check_invitation(invitation, now)
     with transaction.atomic():
         user = create_member(role=invitation.role)
-        accepted = Invitation.objects.filter(
-            pk=invitation.pk, used_at__isnull=True, expires_at__gt=now
-        ).update(used_at=now, used_by=user)
+        waiting = Invitation.objects.filter(
+            pk=invitation.pk, used_at__isnull=True, revoked_at__isnull=True, expires_at__gt=now
+        )
+        if invitation.is_open:
+            places = waiting.filter(Q(places__isnull=True) | Q(n_joined__lt=F("places")))
+            accepted = places.update(n_joined=F("n_joined") + 1)
+        else:
+            accepted = waiting.update(used_at=now, used_by=user)
         if not accepted:
-            raise InvitationError("used")  # rolls the account back
+            raise InvitationError("full" if invitation.is_open else "used")  # rolls back
     log.info("invitation_accepted", invitation=invitation.pk, role=invitation.role)
     return user
+
+
+def check_invitation(invitation: Invitation, now: datetime) -> None:
+    """Raise InvitationError unless the invitation still lets somebody in."""
+    if invitation.used_at is not None:
+        raise InvitationError("used")
+    if invitation.revoked_at is not None:
+        raise InvitationError("revoked")
+    if invitation.expires_at <= now:
+        raise InvitationError("expired")
+    if invitation.places is not None and invitation.n_joined >= invitation.places:
+        raise InvitationError("full")
 
 
 def create_api_token(*, user: User) -> str:
