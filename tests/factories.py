@@ -119,8 +119,10 @@ def make_study(
     minimum_listening_s: float = 0.0,
     pool_target: int = 0,
     judging_share: float = 0.3,
+    gold_share: float = 0.0,
+    repeat_share: float = 0.0,
 ) -> Study:
-    """An open study with clips of two seconds."""
+    """An open study with clips of two seconds, whose raters are not checked unless asked for."""
     slug = f"study-{next(_numbers)}"
     return create_study(
         slug=slug,
@@ -132,6 +134,8 @@ def make_study(
         overlap=overlap,
         pool_target=pool_target,
         judging_share=judging_share,
+        gold_share=gold_share,
+        repeat_share=repeat_share,
     )
 
 

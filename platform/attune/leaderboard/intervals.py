@@ -8,7 +8,6 @@ one is reported for many raters too where all resampled raters give the same sha
 when nobody ever chose the other side: that they all agree does not make them certain.
 """
 
-import math
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -22,11 +21,11 @@ from attune.leaderboard.bradley_terry import (
     resample,
 )
 from attune.leaderboard.choices import IntervalMethod
+from attune.ratings.wilson import wilson_interval
 
 N_DRAWS = 1000
 LEVEL = 0.95
 FEW_RATERS = 8
-Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,6 @@ def interval_method(n_raters: int) -> IntervalMethod:
     if n_raters < 2:
         return IntervalMethod.RATINGS
     return IntervalMethod.WIDER if n_raters < FEW_RATERS else IntervalMethod.RATERS
-
-
-def wilson_interval(n_wins: int, n_decided: int) -> tuple[float, float]:
-    """Wilson (1927), JASA 22: the 95% score interval of a share, (0, 1) of nothing."""
-    if n_decided == 0:
-        return 0.0, 1.0
-    share, z2 = n_wins / n_decided, Z_95**2
-    centre = (share + z2 / (2 * n_decided)) / (1 + z2 / n_decided)
-    reach = Z_95 / (1 + z2 / n_decided)
-    reach *= math.sqrt(share * (1 - share) / n_decided + z2 / (4 * n_decided**2))
-    return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
 def win_rate_interval(wins: Floats, losses: Floats, *, rng: np.random.Generator) -> Interval:

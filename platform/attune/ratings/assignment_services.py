@@ -13,6 +13,7 @@ from django.db import transaction
 from attune.catalog.draws import UniformSource
 from attune.catalog.models import Population
 from attune.raters.models import Rater
+from attune.ratings.arrival import check_arrival
 from attune.ratings.choices import AssignmentState, Side
 from attune.ratings.errors import (
     AssignmentNotFoundError,
@@ -20,13 +21,9 @@ from attune.ratings.errors import (
     WithdrawnError,
 )
 from attune.ratings.models import Assignment, ClipReport, Pair, Study
-from attune.ratings.pairing import choose_pair, without_prompt
-from attune.ratings.selectors import (
-    TAKEN_STATES,
-    candidate_pairs,
-    find_last_prompt_id,
-    opponent_tallies,
-)
+from attune.ratings.pairing import Kind, Next, Shares, choose_next
+from attune.ratings.pairing_selectors import TAKEN_STATES, supply_for
+from attune.ratings.selectors import side_clip
 
 log = structlog.get_logger(__name__)
 
@@ -47,40 +44,35 @@ def assign_pair(
     `after` fetches ahead: the assignment in hand of this id is passed over, so that a page can
     load the next pair while this one is rated. A rater so never has more than two in hand.
 
-    None when the study is closed or has no pair for this rater now. A pair never has more
-    open and answered assignments than the study's overlap: the pair's row is locked and its
+    None when the study is closed or has no fresh pair for this rater now. A fresh pair never has
+    more open and answered assignments than the study's overlap: the pair's row is locked and its
     places are counted again before one is taken. Each try is a transaction of its own, so
-    that no two pairs are ever locked at once.
+    that no two pairs are ever locked at once. Gold pairs and repeats take no place: a gold pair
+    is for every rater once, a repeat for a rater who has answered the pair before.
     """
+    shares = Shares(gold=study.gold_share, repeat=study.repeat_share)
     full: list[int] = []
     while True:
         with transaction.atomic():
             locked = lock_rater(rater)
             check_population(study, locked)
+            check_arrival(locked, study)
             expire_assignments(study=study, now=now)
             assignment = _renew_open_assignment(study, locked, now, after=after)
             if assignment is not None:
                 return assignment
             if not Study.objects.filter(pk=study.pk, is_open=True).exists():
                 return None
-            candidates = candidate_pairs(study=study, rater=locked, excluded=full)
-            if not candidates:
+            supply = supply_for(study=study, rater=locked, excluded=full)
+            chosen = choose_next(supply, rng, shares=shares)
+            if chosen is None:
                 return None
-            last = find_last_prompt_id(study=study, rater=locked)
-            candidates = without_prompt(candidates, last)
-            tallies = opponent_tallies(population=study.population, candidates=candidates)
-            chosen = choose_pair(candidates, tallies, rng)
-            pair_id = candidates[chosen.index].pair_id
-            if has_free_place(pair_id, overlap=study.overlap):
-                return _hand_out(
-                    study,
-                    locked,
-                    pair_id,
-                    propensity=chosen.propensity,
-                    is_swapped=rng.random() < EVEN,
-                    now=now,
-                )
-        full.append(pair_id)
+            is_free = chosen.kind != Kind.FRESH or has_free_place(
+                chosen.pair_id, overlap=study.overlap
+            )
+            if is_free:
+                return _hand_out(study, locked, chosen, rng, now=now)
+        full.append(chosen.pair_id)
 
 
 @transaction.atomic
@@ -105,7 +97,8 @@ def report_clip(
 ) -> ClipReport:
     """The rater's report; the pair is withdrawn and an unanswered assignment is skipped.
 
-    A report of the same side of the same assignment is stored once.
+    A report of the same side of the same assignment is stored once. Who reports the damage of a
+    gold pair has heard it: the pair stays for other raters.
     """
     lock_rater(rater)
     assignment = lock_assignment(rater, assignment_id)
@@ -115,7 +108,8 @@ def report_clip(
     Assignment.objects.filter(
         pk=assignment.pk, state__in=[AssignmentState.OPEN, AssignmentState.EXPIRED]
     ).update(state=AssignmentState.SKIPPED)
-    Pair.objects.filter(pk=assignment.pair_id).update(is_withdrawn=True)
+    if not side_clip(assignment, Side(side)).damage:
+        Pair.objects.filter(pk=assignment.pair_id).update(is_withdrawn=True)
     if is_new:
         log.warning("clip_reported", pair=assignment.pair_id, side=report.side, at=now.isoformat())
     return report
@@ -180,23 +174,18 @@ def _renew_open_assignment(
 
 
 def _hand_out(
-    study: Study,
-    rater: Rater,
-    pair_id: int,
-    *,
-    propensity: float,
-    is_swapped: bool,
-    now: datetime,
+    study: Study, rater: Rater, chosen: Next, rng: UniformSource, *, now: datetime
 ) -> Assignment:
     """A new assignment, or the one that this rater let expire, as it was, with a new lease."""
     lease_until = now + timedelta(seconds=study.assignment_lease_s)
+    is_swapped = rng.random() < EVEN if chosen.is_swapped is None else chosen.is_swapped
     assignment, is_new = Assignment.objects.get_or_create(
         rater=rater,
-        pair_id=pair_id,
-        is_repeat=False,
+        pair_id=chosen.pair_id,
+        is_repeat=chosen.kind == Kind.REPEAT,
         defaults={
             "is_swapped": is_swapped,
-            "propensity": propensity,
+            "propensity": min(chosen.propensity, 1.0),
             "handed_out_at": now,
             "lease_until": lease_until,
         },
@@ -204,7 +193,7 @@ def _hand_out(
     if not is_new:
         assignment.state = AssignmentState.OPEN
         assignment.lease_until = lease_until
-        assignment.propensity = propensity
+        assignment.propensity = min(chosen.propensity, 1.0)
         assignment.save(update_fields=["state", "lease_until", "propensity"])
-    log.info("pair_assigned", assignment=str(assignment.pk), pair=pair_id, is_new=is_new)
+    log.info("pair_assigned", assignment=str(assignment.pk), kind=chosen.kind, is_new=is_new)
     return assignment

@@ -87,6 +87,10 @@ class ListeningError(RatingError):
         self.needed_s = needed_s
 
 
+class TrustError(RatingError):
+    """An exclusion or a decision about work that cannot be made; engineers read the message."""
+
+
 class RatingNotFoundError(RatingError):
     """There is no such rating, or it is another rater's."""
 

@@ -1,17 +1,22 @@
 """Which pair a rater hears next, and with what probability it was chosen.
 
-Mostly the pair whose answer tells most; with a fixed share any candidate, so that every
-candidate can come up and estimates can be weighted by the stored propensity.
+Mostly a fresh pair: the one whose answer tells most, or with a fixed share any candidate, so that
+every candidate can come up and estimates can be weighted by the stored propensity. With the
+study's shares a gold pair, or one that this rater has answered before.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import assert_never
 
-from attune.catalog.draws import UniformSource, draw_index
+from attune.catalog.draws import UniformSource, draw_index, draw_integer
 from attune.ratings.choices import PairPurpose
 
 UNIFORM_SHARE = 0.2
+REPEAT_GAP = 5
+"""Answers between the first hearing of a pair and its repeat, at least."""
 
 Opponents = tuple[int, int]
 
@@ -28,6 +33,79 @@ class Candidate:
     purpose: PairPurpose
     opponents: Opponents
     n_taken: int
+
+
+@dataclass(frozen=True)
+class Known:
+    """A gold pair, or a pair to repeat: all of them tell the same, so none is preferred.
+
+    `is_swapped` is how a repeat is to be shown, the other way round than before; None where the
+    sides are drawn.
+    """
+
+    pair_id: int
+    prompt_id: int
+    is_swapped: bool | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One of a rater's answers, as far as choosing the pair's repeat asks."""
+
+    pair_id: int
+    prompt_id: int
+    is_swapped: bool
+    may_repeat: bool
+    """False for gold pairs, repeats, and pairs that nobody should hear any more."""
+
+
+class Kind(StrEnum):
+    """Why a pair is handed out."""
+
+    FRESH = "fresh"
+    GOLD = "gold"
+    REPEAT = "repeat"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How often a gold pair or a repeat comes where there is one; fresh pairs get the rest."""
+
+    gold: float = 0.0
+    repeat: float = 0.0
+    uniform: float = UNIFORM_SHARE
+
+    def __post_init__(self) -> None:
+        if min(self.gold, self.repeat) < 0 or self.gold + self.repeat >= 1:
+            raise ValueError(
+                f"gold={self.gold}, repeat={self.repeat}: "
+                "expected none below 0, and less than 1 together"
+            )
+        if not 0 < self.uniform <= 1:
+            raise ValueError(f"uniform={self.uniform}: expected more than 0, at most 1")
+
+
+@dataclass(frozen=True)
+class Supply:
+    """All that a rater may be given now."""
+
+    fresh: Sequence[Candidate]
+    gold: Sequence[Known] = ()
+    repeats: Sequence[Known] = ()
+    tallies: Mapping[Opponents, "Tally"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Next:
+    """The pair to hand out, why, and the probability with which it was taken from the supply.
+
+    `is_swapped` is None where the sides are still to be drawn.
+    """
+
+    pair_id: int
+    kind: Kind
+    propensity: float
+    is_swapped: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -106,10 +184,77 @@ def choose_pair(
     return Chosen(index=index, propensity=min(propensities[index], 1.0))
 
 
-def without_prompt(candidates: Sequence[Candidate], prompt_id: int | None) -> list[Candidate]:
-    """The candidates of other prompts, or all of them if there is no other."""
-    others = [candidate for candidate in candidates if candidate.prompt_id != prompt_id]
-    return others or list(candidates)
+def kind_propensities(supply: Supply, shares: Shares) -> dict[Kind, float]:
+    """The probability of each kind; what has no pair leaves its share to fresh pairs.
+
+    Without a fresh pair there is nothing to hand out: a rater who has answered all is not kept
+    busy with pairs that only check.
+    """
+    if not supply.fresh:
+        return {}
+    gold = shares.gold if supply.gold else 0.0
+    repeat = shares.repeat if supply.repeats else 0.0
+    return {Kind.FRESH: 1.0 - gold - repeat, Kind.GOLD: gold, Kind.REPEAT: repeat}
+
+
+def choose_next(supply: Supply, rng: UniformSource, *, shares: Shares) -> Next | None:
+    """The next pair, None without a fresh one. The same supply and rng choose the same."""
+    by_kind = kind_propensities(supply, shares)
+    if not by_kind:
+        return None
+    kinds = list(by_kind)
+    kind = kinds[draw_index(list(by_kind.values()), rng)]
+    match kind:
+        case Kind.FRESH:
+            chosen = choose_pair(supply.fresh, supply.tallies, rng, uniform_share=shares.uniform)
+            return Next(
+                pair_id=supply.fresh[chosen.index].pair_id,
+                kind=kind,
+                propensity=by_kind[kind] * chosen.propensity,
+            )
+        case Kind.GOLD:
+            return _choose_known(supply.gold, kind, by_kind[kind], rng)
+        case Kind.REPEAT:
+            return _choose_known(supply.repeats, kind, by_kind[kind], rng)
+        case _:
+            assert_never(kind)
+
+
+def _choose_known(known: Sequence[Known], kind: Kind, share: float, rng: UniformSource) -> Next:
+    pair = known[draw_integer(len(known), rng)]
+    return Next(
+        pair_id=pair.pair_id,
+        kind=kind,
+        propensity=share / len(known),
+        is_swapped=pair.is_swapped,
+    )
+
+
+def pairs_to_repeat(answers: Sequence[Answered], *, gap: int = REPEAT_GAP) -> list[Known]:
+    """The pairs that may come again, sides swapped. `answers`: the rater's, newest first.
+
+    The newest `gap` answers are too fresh: a rater would recall what they said.
+    """
+    return [
+        Known(pair_id=answer.pair_id, prompt_id=answer.prompt_id, is_swapped=not answer.is_swapped)
+        for answer in answers[gap:]
+        if answer.may_repeat
+    ]
+
+
+def of_other_prompts(supply: Supply, prompt_id: int | None) -> Supply:
+    """The supply without the prompt that was heard last.
+
+    Fresh pairs of that prompt stay where there are no others, so that nobody is stuck; gold
+    pairs and repeats of it wait.
+    """
+    fresh = [candidate for candidate in supply.fresh if candidate.prompt_id != prompt_id]
+    return Supply(
+        fresh=fresh or list(supply.fresh),
+        gold=[known for known in supply.gold if known.prompt_id != prompt_id],
+        repeats=[known for known in supply.repeats if known.prompt_id != prompt_id],
+        tallies=supply.tallies,
+    )
 
 
 def spread_prompts(usage: Mapping[int, int], n_pairs: int, rng: UniformSource) -> list[int]:

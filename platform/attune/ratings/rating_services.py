@@ -26,7 +26,9 @@ from attune.ratings.errors import (
 )
 from attune.ratings.listening import Heard, Segment, check_listening, check_pace
 from attune.ratings.models import Assignment, ListeningEvent, Pair, Rating, RatingRevision, Study
+from attune.ratings.pairing_selectors import EVIDENCE
 from attune.ratings.selectors import side_clip
+from attune.ratings.trust_services import review_answer
 
 log = structlog.get_logger(__name__)
 
@@ -94,10 +96,12 @@ def change_rating(
     if (rating.choice, rating.strength) == (answer, strength):
         return rating
     RatingRevision.objects.create(rating=rating, choice=rating.choice, strength=rating.strength)
+    was = Choice(rating.choice)
     rating.choice = answer
     rating.strength = strength
     rating.changed_at = now
     rating.save(update_fields=["choice", "strength", "changed_at"])
+    review_answer(rating=rating, now=now, was=was)
     log.info("rating_changed", rating=rating.pk, choice=rating.choice)
     return rating
 
@@ -196,7 +200,9 @@ def _store(
         for start_s, end_s in segments
     )
     Assignment.objects.filter(pk=assignment.pk).update(state=AssignmentState.ANSWERED)
-    Pair.objects.filter(pk=assignment.pair_id).update(n_ratings=F("n_ratings") + 1)
+    if not assignment.is_repeat:
+        Pair.objects.filter(pk=assignment.pair_id).update(n_ratings=F("n_ratings") + 1)
+    review_answer(rating=rating, now=now)
     return rating
 
 
@@ -242,7 +248,11 @@ def _check_place(assignment: Assignment, overlap: int, now: datetime) -> None:
         raise AssignmentClosedError(
             _("your time for this pair ran out more than a day ago"), assignment_id=assignment.pk
         )
-    if not has_free_place(assignment.pair_id, overlap=overlap, besides=assignment.pk):
+    # Gold pairs and repeats take no place from anybody.
+    takes_place = not assignment.is_repeat and assignment.pair.purpose in EVIDENCE
+    if takes_place and not has_free_place(
+        assignment.pair_id, overlap=overlap, besides=assignment.pk
+    ):
         raise AssignmentClosedError(
             _("your time for this pair ran out, and its place was taken"),
             assignment_id=assignment.pk,

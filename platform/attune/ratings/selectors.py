@@ -1,6 +1,6 @@
 """Reads of studies, pairs and assignments that follow a rule."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -17,18 +17,17 @@ from django.db.models import (
 )
 from django.utils.translation import gettext as _
 
-from attune.catalog.models import Clip, ClipStatus, Population, RotationEntry
+from attune.catalog.models import Clip, ClipStatus, Population
 from attune.raters.models import Rater
-from attune.ratings.choices import AssignmentState, Choice, PairPurpose, Side
+from attune.ratings.arrival_models import PanelPerson
+from attune.ratings.choices import AssignmentState, Side
 from attune.ratings.levels import Level, pair_gains_db
 from attune.ratings.models import Assignment, Rating, Study
-from attune.ratings.pairing import Candidate, Opponents, Tally
+from attune.ratings.pairing_selectors import EVIDENCE, has_left_rotation
 from attune.ratings.sessions import count_session
 
 AUDIO_SALT = "audio"
-CANDIDATE_LIMIT = 256
 FAILURES_TO_PAUSE = 4
-TAKEN_STATES = (AssignmentState.OPEN, AssignmentState.ANSWERED)
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,13 @@ class StudyCounts:
 
 
 def open_studies(rater: Rater) -> QuerySet[Study]:
-    """Open studies of the rater's population, oldest first."""
+    """Open studies of the rater's population, oldest first; a panel's person has one only."""
     population = Population.REHEARSAL if rater.is_simulated else Population.PEOPLE
-    return Study.objects.filter(is_open=True, population=population).order_by("pk")
+    studies = Study.objects.filter(is_open=True, population=population).order_by("pk")
+    if rater.is_simulated:
+        return studies
+    came_by_panel = Exists(PanelPerson.objects.filter(rater=rater))
+    return studies.filter(~came_by_panel | Q(panel_people__rater=rater))
 
 
 def find_current_study(rater: Rater) -> Study | None:
@@ -105,17 +108,20 @@ def find_current_study(rater: Rater) -> Study | None:
 def study_counts(studies: Iterable[Study]) -> dict[int, StudyCounts]:
     """Study id -> how far it is. Ready pairs wait for their first rating.
 
-    Pairs whose checkpoint has left the rotation count as withdrawn until they are rated.
+    Pairs whose checkpoint has left the rotation count as withdrawn until they are rated. Gold
+    pairs, which only check raters, are counted under none of these; ratings of them are ratings.
     """
     ids = [study.pk for study in studies]
     left = has_left_rotation("pairs__")
-    kept = Q(pairs__is_withdrawn=False) & ~left
+    evidence = Q(pairs__purpose__in=EVIDENCE)
+    kept = evidence & Q(pairs__is_withdrawn=False) & ~left
     pairs = Study.objects.filter(pk__in=ids).annotate(
         n_pending=Count("pairs", filter=kept & Q(pairs__is_ready=False)),
         n_ready=Count("pairs", filter=kept & Q(pairs__is_ready=True, pairs__n_ratings=0)),
-        n_rated=Count("pairs", filter=Q(pairs__n_ratings__gt=0)),
+        n_rated=Count("pairs", filter=evidence & Q(pairs__n_ratings__gt=0)),
         n_withdrawn=Count(
-            "pairs", filter=Q(pairs__is_withdrawn=True) | (left & Q(pairs__n_ratings=0))
+            "pairs",
+            filter=evidence & (Q(pairs__is_withdrawn=True) | (left & Q(pairs__n_ratings=0))),
         ),
     )
     ratings = dict(
@@ -137,121 +143,18 @@ def study_counts(studies: Iterable[Study]) -> dict[int, StudyCounts]:
     }
 
 
-def has_left_rotation(pair_path: str = "") -> Q:
-    """True for pairs drawn from rotation of which a checkpoint is no longer in it.
-
-    Taking a checkpoint out so stops its clips at once, and putting it back brings back what
-    was not rated. Pairs requested by the names of their checkpoints are not concerned.
-    `pair_path` leads from the queried model to the pair, with its underscores.
-    """
-
-    def in_rotation(side: str) -> Exists:
-        return Exists(
-            RotationEntry.objects.filter(
-                population=OuterRef(f"{pair_path}study__population"),
-                checkpoint=OuterRef(f"{pair_path}{side}_checkpoint"),
-            )
-        )
-
-    left = ~in_rotation("first") | ~in_rotation("second")
-    return Q(**{f"{pair_path}is_drawn": True}) & left
-
-
-def candidate_pairs(*, study: Study, rater: Rater, excluded: Sequence[int] = ()) -> list[Candidate]:
-    """Pairs that the rater may be given now, oldest first, at most 256.
-
-    Ready, below the study's overlap, of checkpoints still in rotation where they were drawn
-    from it, and neither in hand, answered nor skipped by this rater; one that the rater left
-    until its lease ran out may come again.
-    """
-    had = Assignment.objects.filter(pair=OuterRef("pk"), rater=rater).exclude(
-        state=AssignmentState.EXPIRED
-    )
-    rows = (
-        study.pairs.filter(is_ready=True, is_withdrawn=False, n_ratings__lt=study.overlap)
-        .exclude(pk__in=excluded)
-        .filter(~Exists(had), ~has_left_rotation())
-        .annotate(
-            n_taken=Count(
-                "assignments",
-                filter=Q(assignments__state__in=TAKEN_STATES, assignments__is_repeat=False),
-            )
-        )
-        .filter(n_taken__lt=study.overlap)
-        .order_by("pk")
-    )
-    fields = ("pk", "prompt_id", "purpose", "first_checkpoint_id", "second_checkpoint_id")
-    return [
-        Candidate(
-            pair_id=pk,
-            prompt_id=prompt_id,
-            purpose=PairPurpose(purpose),
-            opponents=(min(first, second), max(first, second)),
-            n_taken=n_taken,
-        )
-        for pk, prompt_id, purpose, first, second, n_taken in rows.values_list(*fields, "n_taken")[
-            :CANDIDATE_LIMIT
-        ]
-    ]
-
-
-def opponent_tallies(*, population: str, candidates: Sequence[Candidate]) -> dict[Opponents, Tally]:
-    """What was said so far about each two checkpoints that a judging candidate sets apart."""
-    opponents = {
-        candidate.opponents for candidate in candidates if candidate.purpose == PairPurpose.JUDGING
-    }
-    if not opponents:
-        return {}
-    ids = {checkpoint_id for both in opponents for checkpoint_id in both}
-    a_wins, b_wins = Q(choice=Choice.A), Q(choice=Choice.B)
-    swapped = Q(assignment__is_swapped=True)
-    rows = (
-        Rating.objects.filter(
-            pair__purpose=PairPurpose.JUDGING,
-            pair__study__population=population,
-            pair__first_checkpoint__in=ids,
-            pair__second_checkpoint__in=ids,
-        )
-        .values_list("pair__first_checkpoint", "pair__second_checkpoint")
-        .annotate(
-            n_first=Count("pk", filter=(a_wins & ~swapped) | (b_wins & swapped)),
-            n_second=Count("pk", filter=(b_wins & ~swapped) | (a_wins & swapped)),
-            n_ties=Count("pk", filter=Q(choice=Choice.TIE)),
-        )
-    )
-    tallies: dict[Opponents, Tally] = {}
-    for first, second, n_first, n_second, n_ties in rows:
-        key, wins = ((first, second), (n_first, n_second))
-        if first > second:
-            key, wins = (second, first), (n_second, n_first)
-        known = tallies.get(key, Tally())
-        tallies[key] = Tally(
-            known.n_first + wins[0], known.n_second + wins[1], known.n_ties + n_ties
-        )
-    return tallies
-
-
-def find_last_prompt_id(*, study: Study, rater: Rater) -> int | None:
-    """The prompt of the pair that the rater was given last in this study."""
-    return (
-        Assignment.objects.filter(rater=rater, pair__study=study)
-        .order_by("-handed_out_at", "-lease_until")
-        .values_list("pair__prompt_id", flat=True)
-        .first()
-    )
-
-
 def count_waiting_pairs(study: Study) -> int:
-    """Pairs, ready or pending, that can be handed out and have no rating, nor a rater now."""
+    """Fresh pairs, ready or pending, that have no rating, nor a rater now."""
     taken = Assignment.objects.filter(pair=OuterRef("pk"), state=AssignmentState.OPEN)
-    waiting = study.pairs.filter(is_withdrawn=False, n_ratings=0)
+    waiting = study.pairs.filter(is_withdrawn=False, n_ratings=0, purpose__in=EVIDENCE)
     return waiting.filter(~Exists(taken), ~has_left_rotation()).count()
 
 
 def has_pair_since(study: Study, checkpoint_id: int, *, since: datetime) -> bool:
     """True if a pair of the checkpoint was drawn for the study since then."""
     of_it = Q(first_checkpoint=checkpoint_id) | Q(second_checkpoint=checkpoint_id)
-    return study.pairs.filter(of_it, is_drawn=True, created_at__gte=since).exists()
+    drawn = study.pairs.filter(of_it, is_drawn=True, purpose__in=EVIDENCE)
+    return drawn.filter(created_at__gte=since).exists()
 
 
 def has_only_failed_lately(study: Study, *, since: datetime) -> bool:

@@ -7,6 +7,8 @@ import structlog
 from django.core.exceptions import ValidationError
 
 from attune.catalog.models import Population, PromptSet
+from attune.raters.models import ConsentText
+from attune.ratings.arrival_models import DeviceCheckRule
 from attune.ratings.aspect_services import rate_aspect
 from attune.ratings.assignment_services import (
     assign_pair,
@@ -41,6 +43,8 @@ __all__ = [
 
 log = structlog.get_logger(__name__)
 
+CHECKING_SHARE = 0.1
+
 CHANGEABLE_FIELDS = frozenset(
     {
         "name",
@@ -51,11 +55,17 @@ CHANGEABLE_FIELDS = frozenset(
         "aspects",
         "shows_history",
         "break_after_min",
+        "consent",
+        "asks_volume",
+        "device_check",
+        "n_practice",
         "overlap",
         "pairs_per_session",
         "assignment_lease_s",
         "pool_target",
         "judging_share",
+        "gold_share",
+        "repeat_share",
         "sampling",
         "gate",
         "is_open",
@@ -76,16 +86,26 @@ def create_study(
     aspects: Sequence[Aspect | str] = (),
     shows_history: bool = True,
     break_after_min: int = 20,
+    consent: ConsentText | None = None,
+    asks_volume: bool = False,
+    device_check: DeviceCheckRule | str = DeviceCheckRule.OFF,
+    n_practice: int = 0,
     overlap: int = 1,
     pairs_per_session: int = 40,
     assignment_lease_s: int = 900,
     pool_target: int = 0,
     judging_share: float = 0.3,
+    gold_share: float | None = None,
+    repeat_share: float | None = None,
     sampling: Mapping[str, Any] | None = None,
     gate: Mapping[str, Any] | None = None,
     is_open: bool = True,
 ) -> Study:
-    """The new study. StudyError names each setting that is not allowed."""
+    """The new study. StudyError names each setting that is not allowed.
+
+    About one pair in ten is gold, and one a repeat, unless given; none in a rehearsal, where
+    raters of one simulated taste know nothing of damage and never forget.
+    """
     study = Study(
         slug=slug,
         name=name,
@@ -98,11 +118,17 @@ def create_study(
         aspects=list(aspects),
         shows_history=shows_history,
         break_after_min=break_after_min,
+        consent=consent,
+        asks_volume=asks_volume,
+        device_check=str(device_check),
+        n_practice=n_practice,
         overlap=overlap,
         pairs_per_session=pairs_per_session,
         assignment_lease_s=assignment_lease_s,
         pool_target=pool_target,
         judging_share=judging_share,
+        gold_share=_checking_share(population, gold_share),
+        repeat_share=_checking_share(population, repeat_share),
         sampling=dict(sampling or {}),
         gate=dict(gate or {}),
         is_open=is_open,
@@ -140,6 +166,12 @@ def close_study(*, study: Study) -> None:
     """Hand out no more pairs of this study; assignments in hand can still be answered."""
     Study.objects.filter(pk=study.pk).update(is_open=False)
     log.info("study_closed", study=study.slug)
+
+
+def _checking_share(population: Population | str, given: float | None) -> float:
+    if given is not None:
+        return given
+    return 0.0 if population == Population.REHEARSAL else CHECKING_SHARE
 
 
 def _check(study: Study) -> None:

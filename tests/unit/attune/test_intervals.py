@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from attune.leaderboard.choices import IntervalMethod
-from attune.leaderboard.intervals import interval_method, wilson_interval, win_rate_interval
+from attune.leaderboard.intervals import interval_method, win_rate_interval
 from attune.leaderboard.standings import AnswerCount, compute_standings
 from attune.leaderboard.win_rates import compute_win_rate
+from attune.ratings.wilson import wilson_interval
 
 
 def rng() -> np.random.Generator:

@@ -6,7 +6,7 @@ from django.db import migrations
 from django.db.models import Count
 
 
-def fill(apps, schema_editor):
+def fill(apps, _):
     """Simulated raters know one taste and no damage: their studies check nobody."""
     study = apps.get_model("ratings", "Study")
     rating = apps.get_model("ratings", "Rating")

@@ -1,0 +1,197 @@
+"""What a rater may be given now: fresh pairs, gold pairs, and pairs to hear again.
+
+The queries stay fast beside a million ratings: each walks an index and stops after some rows.
+"""
+
+from collections.abc import Sequence
+
+from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+
+from attune.catalog.models import RotationEntry
+from attune.raters.models import Rater
+from attune.ratings.choices import AssignmentState, PairPurpose
+from attune.ratings.models import Assignment, Pair, Rating, Study
+from attune.ratings.pairing import (
+    REPEAT_GAP,
+    Answered,
+    Candidate,
+    Known,
+    Opponents,
+    Supply,
+    Tally,
+    of_other_prompts,
+    pairs_to_repeat,
+)
+from attune.ratings.trust_models import OpponentTally
+
+CANDIDATE_LIMIT = 256
+GOLD_LIMIT = 32
+REPEAT_WINDOW = 40
+TAKEN_STATES = (AssignmentState.OPEN, AssignmentState.ANSWERED)
+EVIDENCE = (PairPurpose.TRAINING, PairPurpose.JUDGING)
+"""What pairs are made for. The others check raters."""
+
+
+def supply_for(*, study: Study, rater: Rater, excluded: Sequence[int] = ()) -> Supply:
+    """All that the chooser may choose from, without the prompt that the rater heard last."""
+    fresh = candidate_pairs(study=study, rater=rater, excluded=excluded)
+    if not fresh:
+        return Supply(fresh=())
+    supply = Supply(
+        fresh=fresh,
+        gold=gold_pairs(study=study, rater=rater) if study.gold_share > 0 else (),
+        repeats=repeat_pairs(study=study, rater=rater) if study.repeat_share > 0 else (),
+        tallies=opponent_tallies(population=study.population, candidates=fresh),
+    )
+    return of_other_prompts(supply, find_last_prompt_id(rater=rater))
+
+
+def has_left_rotation(pair_path: str = "") -> Q:
+    """True for pairs drawn from rotation of which a checkpoint is no longer in it.
+
+    Taking a checkpoint out so stops its clips at once, and putting it back brings back what
+    was not rated. Pairs requested by the names of their checkpoints are not concerned.
+    `pair_path` leads from the queried model to the pair, with its underscores.
+    """
+
+    def in_rotation(side: str) -> Exists:
+        return Exists(
+            RotationEntry.objects.filter(
+                population=OuterRef(f"{pair_path}study__population"),
+                checkpoint=OuterRef(f"{pair_path}{side}_checkpoint"),
+            )
+        )
+
+    left = ~in_rotation("first") | ~in_rotation("second")
+    return Q(**{f"{pair_path}is_drawn": True}) & left
+
+
+def candidate_pairs(*, study: Study, rater: Rater, excluded: Sequence[int] = ()) -> list[Candidate]:
+    """Fresh pairs that the rater may be given now, at most 256: begun ones first, then oldest.
+
+    Ready, below the study's overlap, of checkpoints still in rotation where they were drawn
+    from it, and neither in hand, answered nor skipped by this rater; one that the rater left
+    until its lease ran out may come again. Begun pairs stay in sight until they are complete:
+    otherwise new ones would push them out.
+    """
+    had = Assignment.objects.filter(pair=OuterRef("pk"), rater=rater).exclude(
+        state=AssignmentState.EXPIRED
+    )
+    n_open = (
+        Assignment.objects.filter(pair=OuterRef("pk"), state=AssignmentState.OPEN, is_repeat=False)
+        .order_by()
+        .values("pair")
+        .annotate(n=Count("pk"))
+        .values("n")
+    )
+    rows = (
+        study.pairs.filter(
+            is_ready=True, is_withdrawn=False, purpose__in=EVIDENCE, n_ratings__lt=study.overlap
+        )
+        .exclude(pk__in=excluded)
+        .filter(~Exists(had), ~has_left_rotation())
+        .annotate(
+            n_taken=F("n_ratings") + Coalesce(Subquery(n_open, output_field=IntegerField()), 0)
+        )
+        .filter(n_taken__lt=study.overlap)
+        .order_by("-n_ratings", "pk")
+    )
+    fields = ("pk", "prompt_id", "purpose", "first_checkpoint_id", "second_checkpoint_id")
+    return [
+        Candidate(
+            pair_id=pk,
+            prompt_id=prompt_id,
+            purpose=PairPurpose(purpose),
+            opponents=(min(first, second), max(first, second)),
+            n_taken=n_taken,
+        )
+        for pk, prompt_id, purpose, first, second, n_taken in rows.values_list(*fields, "n_taken")[
+            :CANDIDATE_LIMIT
+        ]
+    ]
+
+
+def ready_gold_pairs(study: Study) -> QuerySet[Pair]:
+    """The study's gold pairs that can be heard, oldest first. Each goes to every rater once."""
+    return study.pairs.filter(
+        ~has_left_rotation(), purpose=PairPurpose.GOLD, is_ready=True, is_withdrawn=False
+    ).order_by("pk")
+
+
+def gold_pairs(*, study: Study, rater: Rater) -> list[Known]:
+    """Gold pairs that the rater has not been given, at most 32."""
+    had = Assignment.objects.filter(pair=OuterRef("pk"), rater=rater)
+    rows = ready_gold_pairs(study).filter(~Exists(had.exclude(state=AssignmentState.EXPIRED)))
+    return [
+        Known(pair_id=pk, prompt_id=prompt_id)
+        for pk, prompt_id in rows.values_list("pk", "prompt_id")[:GOLD_LIMIT]
+    ]
+
+
+def repeat_pairs(*, study: Study, rater: Rater) -> list[Known]:
+    """Pairs of this study that the rater answered some answers ago and may hear once more."""
+    again = Assignment.objects.filter(pair=OuterRef("pair"), rater=rater, is_repeat=True).exclude(
+        state=AssignmentState.EXPIRED
+    )
+    rows = (
+        Rating.objects.filter(rater=rater, pair__study=study)
+        .annotate(has_repeat=Exists(again), has_left=Exists(_left(study)))
+        .order_by("-created_at", "-pk")
+        .values_list(
+            *("pair_id", "pair__prompt_id", "assignment__is_swapped", "assignment__is_repeat"),
+            *("pair__purpose", "pair__is_withdrawn", "has_repeat", "has_left"),
+        )[: REPEAT_GAP + REPEAT_WINDOW]
+    )
+    return pairs_to_repeat(
+        [
+            Answered(
+                pair_id=pair_id,
+                prompt_id=prompt_id,
+                is_swapped=is_swapped,
+                may_repeat=purpose in EVIDENCE
+                and not (is_repeat or is_withdrawn or has_repeat or has_left),
+            )
+            for (
+                pair_id,
+                prompt_id,
+                is_swapped,
+                is_repeat,
+                purpose,
+                is_withdrawn,
+                has_repeat,
+                has_left,
+            ) in rows
+        ]
+    )
+
+
+def _left(study: Study) -> QuerySet[Pair]:
+    return study.pairs.filter(has_left_rotation(), pk=OuterRef("pair"))
+
+
+def opponent_tallies(*, population: str, candidates: Sequence[Candidate]) -> dict[Opponents, Tally]:
+    """What was said so far about each two checkpoints that a judging candidate sets apart."""
+    opponents = {
+        candidate.opponents for candidate in candidates if candidate.purpose == PairPurpose.JUDGING
+    }
+    if not opponents:
+        return {}
+    ids = {checkpoint_id for both in opponents for checkpoint_id in both}
+    rows = OpponentTally.objects.filter(
+        population=population, first_checkpoint__in=ids, second_checkpoint__in=ids
+    ).values_list("first_checkpoint_id", "second_checkpoint_id", "n_first", "n_second", "n_ties")
+    return {(first, second): Tally(*counted) for first, second, *counted in rows}
+
+
+def find_last_prompt_id(*, rater: Rater) -> int | None:
+    """The prompt of the pair that the rater heard last, or is hearing, in whichever study.
+
+    A lease is renewed when a pair is shown again, so that the latest one belongs to it.
+    """
+    return (
+        Assignment.objects.filter(rater=rater)
+        .order_by("-lease_until", "-handed_out_at")
+        .values_list("pair__prompt_id", flat=True)
+        .first()
+    )
