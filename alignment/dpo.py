@@ -25,8 +25,11 @@ from alignment.errors import RunFolderError
 from alignment.face import FlatAudioLM
 from alignment.losses import LogRatios, PairLosses, PairTargets, pair_losses
 from alignment.passes import code_means, divergence, log_figures, recorded_passes
-from alignment.relabelling import label_by_reward
+from alignment.relabelling import DRAWN_FOLDER, draw_clips, label_by_reward
+from alignment.rl.models import model_reward
+from alignment.rl.rollouts import Rollouts
 from alignment.runs import Preference, RunFolder
+from alignment.samples import usual_sampling
 from alignment.stopping import StopSwitch
 from alignment.training import Material, train_adapter
 
@@ -134,27 +137,51 @@ def build_trainer(
     return trainer
 
 
-def _trainer_of(material: Material) -> PairTrainer:
+def rows_to_learn(material: Material, stop: StopSwitch) -> Sequence[Preference]:
+    """Returns the pairs that are trained on: the rated ones, or what a reward model makes of them.
+
+    RunFolderError where the settings and the reward model do not go together.
+    """
     run, config = material.run, material.run.config
     assert isinstance(config, DpoConfig)
-    rows: Sequence[Preference] = material.train
-    if run.reward_model is not None:
-        if config.loss.reads_ties:
+    if run.reward_model is None:
+        if config.n_drawn:
             raise RunFolderError(
-                f"{config.loss.value} learns from ties, and a reward model names none; "
-                "take another loss or leave the reward model out"
+                f"n_drawn {config.n_drawn} needs a reward_model that compares the clips, "
+                "run.json names none"
             )
-        rows = label_by_reward(rows, run.reward_model, run.base, material.device)
-    return build_trainer(
-        material.model,
-        rows,
-        config,
-        folder=material.checkpoints,
-        mean_codes=material.mean_codes,
-        device=material.device,
+        return material.train
+    if config.loss.reads_ties:
+        raise RunFolderError(
+            f"{config.loss.value} learns from ties, and a reward model names none; "
+            "take another loss or leave the reward model out"
+        )
+    reward = model_reward(run.reward_model, run.base, 0.0, material.device)
+    if not config.n_drawn:
+        return label_by_reward(material.train, reward)
+    drawn = draw_clips(
+        material.train,
+        Rollouts(material.model.core, interrupt=stop.raise_if_requested),
+        usual_sampling(run.base),
+        n_drawn=config.n_drawn,
+        folder=run.path / DRAWN_FOLDER,
+        seed=config.seed,
     )
+    return label_by_reward(material.train, reward, drawn)
 
 
 def train_dpo(run: RunFolder, *, stop: StopSwitch, device: str) -> dict[str, Any]:
     """Trains a run by direct preference optimisation and returns its summary."""
-    return train_adapter(run, _trainer_of, stop=stop, device=device)
+
+    def build(material: Material) -> PairTrainer:
+        assert isinstance(run.config, DpoConfig)
+        return build_trainer(
+            material.model,
+            rows_to_learn(material, stop),
+            run.config,
+            folder=material.checkpoints,
+            mean_codes=material.mean_codes,
+            device=material.device,
+        )
+
+    return train_adapter(run, build, stop=stop, device=device)
