@@ -13,6 +13,7 @@ from attune.catalog.models import (
     Checkpoint,
     Clip,
     ClipStatus,
+    Damage,
     Melody,
     Population,
     Prompt,
@@ -177,5 +178,27 @@ def make_pair(
         second_clip=make_clip(prompt, second),
         first_checkpoint=first,
         second_checkpoint=second,
+        is_ready=True,
+    )
+
+
+def make_gold_pair(study: Study, *, prompt: Prompt | None = None) -> Pair:
+    """A ready gold pair: a clip first, and a copy of it that is full of holes."""
+    checkpoint = make_checkpoint()
+    prompt = prompt or study.prompt_set.prompts.order_by("pk").first()
+    assert prompt is not None
+    whole, copy = make_clip(prompt, checkpoint), make_clip(prompt, checkpoint)
+    Clip.objects.filter(pk=copy.pk).update(
+        damage=Damage.DROPOUTS, damaged_from=whole, codes_path="", codes_sha256=""
+    )
+    copy.refresh_from_db()
+    return Pair.objects.create(
+        study=study,
+        prompt=prompt,
+        purpose=PairPurpose.GOLD,
+        first_clip=whole,
+        second_clip=copy,
+        first_checkpoint=checkpoint,
+        second_checkpoint=checkpoint,
         is_ready=True,
     )

@@ -17,7 +17,7 @@ from django.conf import settings
 from numpy.typing import NDArray
 
 from attune.catalog.errors import CatalogError
-from attune.catalog.models import Clip
+from attune.catalog.models import Clip, ClipStatus, Damage
 from attune.catalog.services import MeasuredClip, fail_clip, record_clip, start_clips
 from attune.catalog.storage import (
     checkpoint_chain,
@@ -31,6 +31,7 @@ from attune.jobs.models import Job
 from attune.ratings.services import mark_ready_pairs
 from generator.audio import to_int16
 from generator.errors import GeneratorError
+from workers.damage import damage_clip
 from workers.generators import WARM_GENERATORS, WarmGenerators
 from workers.lease import Lease
 from workers.loudness import SignalError, measure_loudness, playback_gain_db
@@ -49,12 +50,15 @@ logger = structlog.get_logger(__name__)
 def generate_clips(job: Job, lease: Lease, warm: WarmGenerators = WARM_GENERATORS) -> None:
     """Makes every clip of the job that is not yet ready, then marks the pairs they complete.
 
-    A clip that the generator refuses fails alone, with the reason; the others are made. Safe
+    A clip that the generator refuses fails alone, with the reason; the others are made. Damaged
+    copies come last, from the stored audio of the clips that they are of. Safe
     to run again: clips that are ready are left alone, and a clip's seed gives the same codes.
     """
     clips = start_clips(job=job)
-    if clips:
-        _generate(clips, job, lease, warm)
+    whole = [clip for clip in clips if not clip.damage]
+    if whole:
+        _generate(whole, job, lease, warm)
+    _damage_copies([clip for clip in clips if clip.damage], job, lease)
     mark_ready_pairs(clips=list(job.clips.all()))
 
 
@@ -177,6 +181,51 @@ def _record(
         return
     if not record_clip(clip=clip, job=making.job, owner=making.lease.owner, measured=measured):
         logger.warning("clip_not_recorded", clip=str(clip.pk), job=making.job.pk)
+
+
+def _damage_copies(copies: Sequence[Clip], job: Job, lease: Lease) -> None:
+    """Makes the job's damaged copies; one whose clip failed, or is silent, fails alone."""
+    for copy in copies:
+        lease.renew()
+        try:
+            measured = store_damaged_copy(copy)
+        except (SignalError, CatalogError) as exc:
+            fail_clip(clip=copy, job=job, owner=lease.owner, error=str(exc))
+            logger.warning("copy_failed", clip=str(copy.pk), job=job.pk, error=str(exc))
+            continue
+        if not record_clip(clip=copy, job=job, owner=lease.owner, measured=measured):
+            logger.warning("clip_not_recorded", clip=str(copy.pk), job=job.pk)
+
+
+def store_damaged_copy(copy: Clip) -> MeasuredClip:
+    """Writes a damaged copy into the media store and returns what was measured on it.
+
+    Its file has the length and format of the whole clip's, and it keeps that one's outline:
+    what is wrong with it is to be heard, not seen. SignalError where it cannot be damaged.
+    """
+    original = Clip.objects.get(damaged_copies=copy.pk)
+    if original.status != ClipStatus.READY:
+        raise SignalError(f"clip {original.pk}, of which this is a damaged copy, was not made")
+    samples, sample_rate_hz = soundfile.read(media_file(original.audio_path), dtype="float32")
+    waveform = damage_clip(samples.T, sample_rate_hz, Damage(copy.damage), copy.seed)
+    loudness = measure_loudness(waveform, sample_rate_hz)
+    audio = wav_bytes(waveform, sample_rate_hz)
+    audio_path = clip_audio_file(copy.pk)
+    write_atomically(media_file(audio_path), audio)
+    return MeasuredClip(
+        codes_path="",
+        codes_sha256="",
+        audio_path=audio_path,
+        audio_sha256=hashlib.sha256(audio).hexdigest(),
+        duration_s=waveform.shape[-1] / sample_rate_hz,
+        sample_rate_hz=sample_rate_hz,
+        loudness_lufs=loudness.loudness_lufs,
+        true_peak_dbtp=loudness.true_peak_dbtp,
+        gain_db=playback_gain_db(loudness, settings.ATTUNE_PLAYBACK_LUFS),
+        peaks=original.peaks,
+        header=original.header,
+        unknown_words=original.unknown_words,
+    )
 
 
 def _check_request(clip: Clip, generator: Generator) -> ClipRequest:

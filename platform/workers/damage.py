@@ -14,7 +14,7 @@ from scipy.signal import stft
 from attune.catalog.models import Damage
 from workers.loudness import SILENCE_LUFS, SignalError, integrated_lufs
 
-FEWEST_DB = 6.0
+FEWEST_DB = 4.0
 """The least log-spectral distance of a copy that may be handed out."""
 
 CLIPPING_LEVEL = 0.1

@@ -69,8 +69,12 @@ def request_scores(
 
 
 def unscored_clips(*, checkpoint: Checkpoint, arguments: Mapping[str, Any]) -> list[Clip]:
-    """The ready clips that a job names and the reward model has not scored, oldest first."""
-    found = Clip.objects.filter(status=ClipStatus.READY).exclude(scores__checkpoint=checkpoint)
+    """The ready clips that a job names and the reward model has not scored, oldest first.
+
+    Damaged copies have no codes to score.
+    """
+    found = Clip.objects.filter(status=ClipStatus.READY, damage="")
+    found = found.exclude(scores__checkpoint=checkpoint)
     if "clips" in arguments:
         found = found.filter(pk__in=[UUID(clip) for clip in arguments["clips"]])
     if "prompt_set" in arguments:

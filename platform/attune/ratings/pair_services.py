@@ -2,14 +2,24 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import assert_never
 
 import structlog
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from attune.catalog.damage_services import DamageOrder, request_damaged_copies
 from attune.catalog.draws import UniformSource, draw_integer
-from attune.catalog.models import Checkpoint, Clip, ClipStatus, Population, Prompt, RotationEntry
+from attune.catalog.models import (
+    Checkpoint,
+    Clip,
+    ClipStatus,
+    Damage,
+    Population,
+    Prompt,
+    RotationEntry,
+)
 from attune.catalog.rotation import choose_checkpoint, choose_opponents, rotation_shares
 from attune.catalog.selectors import rotation_entries
 from attune.catalog.services import ClipOrder, request_clips
@@ -17,6 +27,7 @@ from attune.ratings.choices import PairPurpose
 from attune.ratings.errors import PairingError
 from attune.ratings.models import Pair, Study
 from attune.ratings.pairing import spread_prompts
+from attune.ratings.pairing_selectors import count_missing_gold
 from attune.ratings.selectors import (
     count_waiting_pairs,
     has_only_failed_lately,
@@ -26,6 +37,7 @@ from attune.ratings.selectors import (
 
 log = structlog.get_logger(__name__)
 
+GOLD_PRIORITY = -1
 SEED_LIMIT = 2**31
 FAILURE_PAUSE = timedelta(minutes=10)
 
@@ -46,13 +58,23 @@ def request_pairs(
     """New pairs of the study whose clips are queued to be made.
 
     TRAINING pairs are two clips of one checkpoint (the given one, or drawn from rotation for
-    each pair); JUDGING pairs are of two (the given ones, or drawn, a canary first). Drawn
+    each pair); JUDGING pairs are of two (the given ones, or drawn, a canary first); GOLD pairs
+    are one clip of a checkpoint and a damaged copy of it. Drawn
     pairs are handed out only while their checkpoints are in rotation, given ones always.
     Prompts come least used first, held-out ones only if `held_out` is true.
     """
     if n_pairs < 1:
         raise PairingError(f"{n_pairs} pairs asked for: expected at least 1", study=study.slug)
     meetings = _choose_checkpoints(study, PairPurpose(purpose), n_pairs, checkpoints, rng)
+    if purpose == PairPurpose.GOLD:
+        return _request_gold(
+            study,
+            [checkpoint for checkpoint, _ in meetings],
+            rng,
+            held_out=bool(held_out),
+            priority=priority,
+            is_drawn=checkpoints is None,
+        )
     return _request_meetings(
         study,
         PairPurpose(purpose),
@@ -75,19 +97,13 @@ def _request_meetings(
     is_drawn: bool,
 ) -> list[Pair]:
     """One new pair for each two checkpoints that meet."""
-    usage = prompt_usage(study, is_held_out=held_out)
-    if not usage:
-        kind = "held-out" if held_out else "training"
-        raise PairingError(
-            f"prompt set {study.prompt_set.name!r} has no active {kind} prompt", study=study.slug
-        )
-    prompts = Prompt.objects.in_bulk(list(usage))
+    prompts = _spread_prompts(study, len(meetings), rng, held_out=held_out)
     orders: list[ClipOrder] = []
-    for prompt_id, both in zip(spread_prompts(usage, len(meetings), rng), meetings, strict=True):
+    for prompt, both in zip(prompts, meetings, strict=True):
         seeds = _draw_seeds(rng)
         orders += [
             ClipOrder(
-                prompt=prompts[prompt_id],
+                prompt=prompt,
                 checkpoint=checkpoint,
                 duration_s=study.clip_duration_s,
                 seed=seed,
@@ -111,6 +127,70 @@ def _request_meetings(
     )
 
 
+def _request_gold(
+    study: Study,
+    checkpoints: Sequence[Checkpoint],
+    rng: UniformSource,
+    *,
+    held_out: bool,
+    priority: int,
+    is_drawn: bool,
+) -> list[Pair]:
+    """One new gold pair for each checkpoint: a clip made for it, and a damaged copy."""
+    prompts = _spread_prompts(study, len(checkpoints), rng, held_out=held_out)
+    clips = request_clips(
+        requests=[
+            ClipOrder(
+                prompt=prompt,
+                checkpoint=checkpoint,
+                duration_s=study.clip_duration_s,
+                seed=_draw_seeds(rng)[0],
+                sampling=study.sampling,
+            )
+            for prompt, checkpoint in zip(prompts, checkpoints, strict=True)
+        ],
+        priority=priority,
+    )
+    kinds = list(Damage)
+    copies = request_damaged_copies(
+        orders=[
+            DamageOrder(
+                original=clip,
+                damage=kinds[draw_integer(len(kinds), rng)],
+                seed=_draw_seeds(rng)[0],
+            )
+            for clip in clips
+        ]
+    )
+    return Pair.objects.bulk_create(
+        Pair(
+            study=study,
+            prompt=clip.prompt,
+            purpose=PairPurpose.GOLD,
+            first_clip=clip,
+            second_clip=copy,
+            first_checkpoint=clip.checkpoint,
+            second_checkpoint=clip.checkpoint,
+            is_drawn=is_drawn,
+        )
+        for clip, copy in zip(clips, copies, strict=True)
+    )
+
+
+def _spread_prompts(
+    study: Study, n_pairs: int, rng: UniformSource, *, held_out: bool
+) -> list[Prompt]:
+    """The prompt of each pair, least used first."""
+    usage = prompt_usage(study, is_held_out=held_out)
+    if not usage:
+        kind = "held-out" if held_out else "training"
+        raise PairingError(
+            f"prompt set {study.prompt_set.name!r} has no active {kind} prompt", study=study.slug
+        )
+    prompts = Prompt.objects.in_bulk(list(usage))
+    return [prompts[prompt_id] for prompt_id in spread_prompts(usage, n_pairs, rng)]
+
+
 def mark_ready_pairs(*, clips: Sequence[Clip]) -> int:
     """How many pairs of these clips became ready. A pair with a failed clip is withdrawn."""
     ids = [clip.pk for clip in clips]
@@ -130,7 +210,8 @@ def fill_pool(*, study: Study, rng: UniformSource) -> int:
     pairs that all failed: what failed a moment ago would fail again and again. With two
     checkpoints or more in rotation a share of the pairs judges; those use held-out prompts
     where there are any, since training never sees them. A checkpoint that came into rotation
-    since the pool was filled has pairs at once, beyond `pool_target`.
+    since the pool was filled has pairs at once, beyond `pool_target`, and so have gold pairs:
+    each goes to every rater once, so that a few are enough.
     """
     study = Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     n_missing = study.pool_target - count_waiting_pairs(study)
@@ -150,9 +231,12 @@ def fill_pool(*, study: Study, rng: UniformSource) -> int:
             rng=rng,
         )
     n_first = _request_first_pairs(study, entries, rng)
-    n_requested = max(0, n_missing) + n_first
+    n_gold = _request_missing_gold(study, rng)
+    n_requested = max(0, n_missing) + n_first + n_gold
     if n_requested:
-        log.info("pool_filled", study=study.slug, n_pairs=n_requested, n_of_new=n_first)
+        log.info(
+            "pool_filled", study=study.slug, n_pairs=n_requested, n_of_new=n_first, n_gold=n_gold
+        )
     return n_requested
 
 
@@ -180,6 +264,24 @@ def _request_first_pairs(study: Study, entries: Sequence[RotationEntry], rng: Un
         )
         n_requested += n_pairs
     return n_requested
+
+
+def _request_missing_gold(study: Study, rng: UniformSource) -> int:
+    """How many gold pairs were requested, so that the busiest rater will find some to hear.
+
+    They are made after all else: raters can begin without them.
+    """
+    n_pairs = count_missing_gold(study)
+    if n_pairs:
+        request_pairs(
+            study=study,
+            n_pairs=n_pairs,
+            purpose=PairPurpose.GOLD,
+            rng=rng,
+            held_out=not prompt_usage(study, is_held_out=False),
+            priority=GOLD_PRIORITY,
+        )
+    return n_pairs
 
 
 def _request_pool_pairs(
@@ -221,15 +323,12 @@ def _choose_checkpoints(
 ) -> list[Meeting]:
     """The two checkpoints of each pair; the same one twice for training."""
     match purpose:
-        case PairPurpose.TRAINING:
+        case PairPurpose.TRAINING | PairPurpose.GOLD:
             n_needed = 1
         case PairPurpose.JUDGING:
             n_needed = 2
         case _:
-            raise PairingError(
-                f"{purpose.value} pairs cannot be requested: expected training or judging",
-                study=study.slug,
-            )
+            assert_never(purpose)
     if given is not None:
         _refuse_simulated(study, given)
         if len({checkpoint.pk for checkpoint in given}) != n_needed or len(given) != n_needed:

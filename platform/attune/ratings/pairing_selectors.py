@@ -3,6 +3,7 @@
 The queries stay fast beside a million ratings: each walks an index and stops after some rows.
 """
 
+import math
 from collections.abc import Sequence
 
 from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery
@@ -27,6 +28,7 @@ from attune.ratings.trust_models import OpponentTally
 
 CANDIDATE_LIMIT = 256
 GOLD_LIMIT = 32
+GOLD_RESERVE = 3
 REPEAT_WINDOW = 40
 TAKEN_STATES = (AssignmentState.OPEN, AssignmentState.ANSWERED)
 EVIDENCE = (PairPurpose.TRAINING, PairPurpose.JUDGING)
@@ -127,6 +129,28 @@ def gold_pairs(*, study: Study, rater: Rater) -> list[Known]:
         Known(pair_id=pk, prompt_id=prompt_id)
         for pk, prompt_id in rows.values_list("pk", "prompt_id")[:GOLD_LIMIT]
     ]
+
+
+def count_missing_gold(study: Study) -> int:
+    """Gold pairs to be made, so that every rater will find a few that they have not heard.
+
+    As many are kept as the busiest rater of the study has heard, and a share of the pool more.
+    """
+    if study.gold_share == 0:
+        return 0
+    kept = study.pairs.filter(~has_left_rotation(), purpose=PairPurpose.GOLD, is_withdrawn=False)
+    busiest = (
+        Assignment.objects.filter(pair__in=kept)
+        .exclude(state=AssignmentState.EXPIRED)
+        .order_by()
+        .values("rater")
+        .annotate(n=Count("pk"))
+        .order_by("-n")
+        .values_list("n", flat=True)
+        .first()
+    )
+    n_reserve = max(GOLD_RESERVE, math.ceil(study.gold_share * study.pool_target))
+    return max(0, (busiest or 0) + n_reserve - kept.count())
 
 
 def repeat_pairs(*, study: Study, rater: Rater) -> list[Known]:

@@ -22,7 +22,7 @@ MINIMUM_RATERS_TO_SPLIT = 8
 DURATION_TOLERANCE_S = 0.001
 
 
-EXCLUSION_RULES = "on-policy-2"
+EXCLUSION_RULES = "on-policy-3"
 """Name and version of the rules below. A change of what counts is a new version."""
 PREFERRED = frozenset({Outcome.CHOSEN})
 
@@ -35,6 +35,7 @@ class Exclusion(StrEnum):
     GOLD = "gold"
     OFF_POLICY = "off_policy"
     WITHDRAWN_RATER = "withdrawn_rater"
+    EXCLUDED_RATER = "excluded_rater"
     WITHDRAWN_PAIR = "withdrawn_pair"
     REPEAT = "repeat"
     CLIP_NOT_READY = "clip_not_ready"
@@ -83,6 +84,7 @@ class RatingRow:
     has_equal_headers: bool
     has_melody: bool
     has_identical_clips: bool = False
+    is_rater_excluded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,7 @@ def _find_exclusion_of_training_pair(
             Exclusion.OFF_POLICY,
         ),
         (row.is_rater_withdrawn, Exclusion.WITHDRAWN_RATER),
+        (row.is_rater_excluded, Exclusion.EXCLUDED_RATER),
         (row.is_pair_withdrawn, Exclusion.WITHDRAWN_PAIR),
         (row.is_repeat, Exclusion.REPEAT),
         (not row.has_ready_codes or None in durations_s, Exclusion.CLIP_NOT_READY),

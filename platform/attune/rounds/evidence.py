@@ -11,6 +11,7 @@ from django.db.models.functions import Cast
 from attune.catalog.models import Checkpoint, ClipStatus, Population, Prompt
 from attune.ratings.choices import Choice, PairPurpose
 from attune.ratings.models import Pair, Rating, Study
+from attune.ratings.trust_selectors import is_excluded
 from attune.rounds.choices import Outcome
 from attune.rounds.eligibility import (
     PREFERRED,
@@ -30,7 +31,7 @@ _COLUMNS = (
     *("pair__first_clip__duration_s", "pair__second_clip__duration_s"),
     *("assignment__is_swapped", "assignment__is_repeat", "is_simulated"),
     *("rater__withdrawn_at", "pair__is_withdrawn"),
-    *("has_ready_codes", "has_equal_headers", "has_identical_clips"),
+    *("has_ready_codes", "has_equal_headers", "has_identical_clips", "is_rater_excluded"),
 )
 _PURPOSES = {purpose.value: purpose for purpose in PairPurpose}
 _CHOICES = {choice.value: choice for choice in Choice}
@@ -186,6 +187,7 @@ def _ratings_of_base(study: Study, base_checkpoint: Checkpoint) -> QuerySet[Rati
             Q(pair__first_clip__codes_sha256=F("pair__second_clip__codes_sha256"))
             & ~Q(pair__first_clip__codes_sha256="")
         ),
+        is_rater_excluded=is_excluded("rater"),
     )
 
 
@@ -218,6 +220,7 @@ def _rating_rows(
             has_equal_headers=has_equal_headers,
             has_melody=prompt_id in prompts.with_melody,
             has_identical_clips=has_identical_clips,
+            is_rater_excluded=is_rater_excluded,
         )
         for (
             rating_id,
@@ -238,6 +241,7 @@ def _rating_rows(
             has_ready_codes,
             has_equal_headers,
             has_identical_clips,
+            is_rater_excluded,
         ) in found.iterator(chunk_size=5000)
     ]
 

@@ -113,6 +113,7 @@ def test_a_pair_that_splits_exactly_is_left_out_and_counted_as_contradicting() -
         ({"first_checkpoint_id": 8, "second_checkpoint_id": 8}, Exclusion.OFF_POLICY),
         ({"second_checkpoint_id": 8}, Exclusion.OFF_POLICY),
         ({"is_rater_withdrawn": True}, Exclusion.WITHDRAWN_RATER),
+        ({"is_rater_excluded": True}, Exclusion.EXCLUDED_RATER),
         ({"is_pair_withdrawn": True}, Exclusion.WITHDRAWN_PAIR),
         ({"is_repeat": True}, Exclusion.REPEAT),
         ({"has_ready_codes": False}, Exclusion.CLIP_NOT_READY),
@@ -279,9 +280,9 @@ def test_only_the_raters_and_prompts_of_the_scope_count() -> None:
 
 def test_the_version_of_the_rules_stands_for_these_exclusions() -> None:
     """Whoever changes what counts gives the rules a new version, and this test its new list."""
-    assert EXCLUSION_RULES == "on-policy-2"
+    assert EXCLUSION_RULES == "on-policy-3"
     assert [exclusion.value for exclusion in Exclusion] == [
         *("other_population", "judging", "gold", "off_policy", "withdrawn_rater"),
-        *("withdrawn_pair", "repeat", "clip_not_ready", "follows_melody", "unequal_duration"),
-        *("unequal_header", "identical_clips", "other_rater", "other_prompt"),
+        *("excluded_rater", "withdrawn_pair", "repeat", "clip_not_ready", "follows_melody"),
+        *("unequal_duration", "unequal_header", "identical_clips", "other_rater", "other_prompt"),
     ]

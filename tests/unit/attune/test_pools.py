@@ -163,8 +163,8 @@ class TestRequests:
             request(study, checkpoints=[simulated])
         with pytest.raises(PairingError, match="is for people"):
             request(study, purpose="judging", checkpoints=[checkpoint, simulated])
-        with pytest.raises(PairingError, match="gold pairs cannot be requested"):
-            request(study, purpose="gold")
+        with pytest.raises(PairingError, match="gold pairs need 1 different"):
+            request(study, purpose="gold", checkpoints=[checkpoint, simulated])
         assert not Pair.objects.exists()
         assert not Job.objects.exists()
 

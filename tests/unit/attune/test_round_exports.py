@@ -51,7 +51,7 @@ def test_parquet_and_json_lines_hold_the_same_rows(frozen: Round) -> None:
     assert table.to_pylist() == [json.loads(line) for line in lines]
     told = json.loads(table.schema.metadata[b"attune"])
     assert told["dataset_sha256"] == frozen.dataset_sha256
-    assert told["exclusion_rules"] == "on-policy-2"
+    assert told["exclusion_rules"] == "on-policy-3"
     assert {row["outcome"] for row in table.to_pylist()} == {"chosen", "tie"}
 
 

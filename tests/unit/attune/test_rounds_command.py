@@ -44,7 +44,7 @@ def test_a_round_is_examined_started_shown_listed_exported_and_cancelled(
     assert round.config == {"loss": "rao_kupper", "soft_labels": False}
     assert round.started_because == "manage.py rounds start"
     assert "mine\tdpo\tfrozen\tfirst\tbase" in run("list", "--study", "first")
-    assert "exclusion_rules: on-policy-2" in run("show", "mine")
+    assert "exclusion_rules: on-policy-3" in run("show", "mine")
     file = tmp_path / "rows.jsonl"
     run("export", "mine", "--out", str(file))
     assert len([json.loads(line) for line in file.read_text().splitlines()]) == 11

@@ -89,10 +89,10 @@ def test_an_unknown_study_is_not_found(browser: Client, rated: RatedStudy) -> No
 @pytest.mark.parametrize(
     ("query", "there", "not_there"),
     [
-        ("", ["loss", "beta_norm", "label_smoothing"], ["tie_share", "reward_model", "n_steps"]),
+        ("", ["loss", "label_smoothing", "reward_model"], ["tie_share", "judge_model", "n_steps"]),
         ("&loss=davidson", ["tie_share"], ["label_smoothing"]),
         ("&method=kto", ["desirable_weight", "batch_clips"], ["loss", "batch_pairs"]),
-        ("&method=expert", ["best_share"], ["beta_norm"]),
+        ("&method=expert", ["best_share", "reward_model"], ["beta_norm", "judge_model"]),
         ("&method=grpo", ["reward_model", "judge_model", "group_size"], ["n_epochs"]),
         ("&method=reward", ["seed"], ["learning_rate", "reward_model"]),
         ("&method=nonsense", ["loss", "beta_norm"], ["group_size"]),
@@ -162,7 +162,7 @@ def test_the_preflight_names_cost_leakage_and_worker(browser: Client, rated: Rat
     assert "never heard" in text
     assert "about " in text
     assert "formula" in text
-    assert "on-policy-2" in text
+    assert "on-policy-3" in text
     assert "No device worker answers (none was ever heard)" in text
 
 
