@@ -83,9 +83,9 @@ class DpoConfig(TrainingConfig):
     soft_labels: bool = flag(True)
     """Whether a pair with ratings for both clips counts by the share of each. Otherwise it
     counts as won by the chosen clip, with the row's weight."""
-    n_drawn: int = whole(0, 0, 64)
-    """Where a reward model labels the pairs: how many more clips the parent draws for each. The
-    best and the worst of all become the pair."""
+    n_drawn: int = whole(4, 0, 64)
+    """Where a reward model labels the pairs: how many more clips the parent draws for each, of
+    which the best and the worst become the pair. Without a reward model none are drawn."""
     n_epochs: int = whole(3, 1, 20)
     batch_pairs: int = whole(16, 1, 512)
 

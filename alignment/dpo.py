@@ -145,11 +145,6 @@ def rows_to_learn(material: Material, stop: StopSwitch) -> Sequence[Preference]:
     run, config = material.run, material.run.config
     assert isinstance(config, DpoConfig)
     if run.reward_model is None:
-        if config.n_drawn:
-            raise RunFolderError(
-                f"n_drawn {config.n_drawn} needs a reward_model that compares the clips, "
-                "run.json names none"
-            )
         return material.train
     if config.loss.reads_ties:
         raise RunFolderError(

@@ -36,6 +36,10 @@ LOSS_LINES: Mapping[str, str] = {
 KNOB_LINES: Mapping[str, tuple[str, str]] = {
     "loss": ("Loss", ""),
     "n_epochs": ("Epochs", "How often the preferences are gone through."),
+    "n_drawn": (
+        "Clips drawn a pair",
+        "With a reward model: so many more clips, the best and worst of which become the pair.",
+    ),
     "n_steps": ("Steps", "Updates of the policy, each on clips of its own."),
     "batch_pairs": ("Pairs a batch", "Pairs gone through at once; fewer need less memory."),
     "batch_clips": ("Clips a batch", "Clips gone through at once; fewer need less memory."),
@@ -97,6 +101,8 @@ def knobs_of(method: RoundMethod, loss: str = "") -> dict[str, Setting]:
             settings.pop("label_smoothing", None)
         if loss not in TIE_AWARE_LOSSES:
             settings.pop("tie_share", None)
+        else:
+            settings.pop("n_drawn", None)
     return settings
 
 

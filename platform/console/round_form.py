@@ -8,13 +8,25 @@ from django import forms
 from attune.catalog.models import Checkpoint, CheckpointKind
 from attune.ratings.models import Study
 from attune.rounds.choices import REWARDED_METHODS, RoundMethod
-from attune.rounds.config import Flag, Knob, Setting, Value, Words, check_config
+from attune.rounds.config import (
+    MAY_HAVE_REWARD_MODEL,
+    Flag,
+    Knob,
+    Setting,
+    Value,
+    Words,
+    check_config,
+)
 from attune.rounds.errors import ConfigError
 from attune.rounds.evidence import RoundFilter
 from attune.rounds.models import RaterGroup
 from attune.rounds.preflight import Plan
 from console.knobs import FIRST_KNOBS, LOSS_LINES, METHOD_LINES, knob_hint, knob_label, knobs_of
 
+OPTIONAL_MODEL_LINES = {
+    RoundMethod.DPO: "Optional. Its word on each pair stands in place of the ratings’ own.",
+    RoundMethod.EXPERT: "Optional. The clips it likes best are imitated; else those that won.",
+}
 MODEL_FIELDS = ("reward_model", "judge_model")
 
 
@@ -119,8 +131,11 @@ class RoundForm(forms.Form):
                 field.error_messages["invalid_choice"] = "Got %(value)s, choose one of the list."
         self.chosen_method = self._chosen_method()
         if self.chosen_method not in REWARDED_METHODS:
-            for name in MODEL_FIELDS:
-                del self.fields[name]
+            del self.fields["judge_model"]
+            if self.chosen_method in MAY_HAVE_REWARD_MODEL:
+                self.fields["reward_model"].help_text = OPTIONAL_MODEL_LINES[self.chosen_method]
+            else:
+                del self.fields["reward_model"]
         loss = str(self._value("loss") or "")
         self.settings = knobs_of(self.chosen_method, loss)
         for name, setting in self.settings.items():

@@ -7,7 +7,7 @@ the two equal. A setting that is not given keeps the trainer's default.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from attune.rounds.choices import Outcome, RoundMethod
+from attune.rounds.choices import REWARDED_METHODS, Outcome, RoundMethod
 from attune.rounds.errors import ConfigError
 
 Value = int | float | bool | str
@@ -70,6 +70,9 @@ REWARDED_SETTINGS: Mapping[str, Setting] = {
 }
 """What the methods that learn from a reward model have in common."""
 
+MAY_HAVE_REWARD_MODEL = (*REWARDED_METHODS, RoundMethod.DPO, RoundMethod.EXPERT)
+"""Methods that a reward model can be named for; the first of them need one."""
+
 TIE_AWARE_LOSSES = ("rao_kupper", "davidson")
 SMOOTHED_LOSSES = ("sigmoid_norm", "robust")
 LOSSES = ("sigmoid_norm", "sigmoid", "ipo", "robust", "apo_zero", *TIE_AWARE_LOSSES)
@@ -77,6 +80,7 @@ LOSSES = ("sigmoid_norm", "sigmoid", "ipo", "robust", "apo_zero", *TIE_AWARE_LOS
 SETTINGS: Mapping[RoundMethod, Mapping[str, Setting]] = {
     RoundMethod.DPO: {
         "loss": Words(LOSSES, "sigmoid_norm"),
+        "n_drawn": Knob(int, 0, 64, 4),
         "n_epochs": Knob(int, 1, 20, 3),
         "batch_pairs": Knob(int, 1, 512, 16),
         "beta_norm": Knob(float, 1e-3, 1e4, 5.0),

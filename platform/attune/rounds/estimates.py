@@ -40,11 +40,16 @@ class Work:
     n_epochs: int
     batch_pairs: int
     clip_duration_s: float
+    n_drawn: int = 0
+    """Clips made beforehand for each pair."""
 
     @property
     def clip_seconds(self) -> float:
-        """Seconds of audio gone through: two clips a preference, each epoch anew."""
-        return 2 * self.n_train * self.n_epochs * self.clip_duration_s
+        """Seconds of audio gone through: two clips a preference, each epoch anew.
+
+        To draw a clip takes about as long as to learn from it once.
+        """
+        return (2 * self.n_epochs + self.n_drawn) * self.n_train * self.clip_duration_s
 
     @property
     def batch_seconds(self) -> float:
@@ -126,6 +131,7 @@ def work_of(
     *,
     defaults: Mapping[str, float],
     clip_duration_s: float,
+    has_reward_model: bool = False,
 ) -> Work:
     """The work of a round by its counts and its settings; what is not set has its default.
 
@@ -157,4 +163,5 @@ def work_of(
         n_epochs=setting("n_epochs"),
         batch_pairs=pairs,
         clip_duration_s=clip_duration_s,
+        n_drawn=setting("n_drawn") if has_reward_model and "n_drawn" in defaults else 0,
     )

@@ -18,7 +18,14 @@ from attune.jobs.models import JobQueue, WorkerReport
 from attune.jobs.selectors import busy_workers, find_worker_report
 from attune.ratings.models import Study
 from attune.rounds.choices import REWARDED_METHODS, RoundMethod
-from attune.rounds.config import Value, check_config, default_numbers, outcomes_of
+from attune.rounds.config import (
+    MAY_HAVE_REWARD_MODEL,
+    TIE_AWARE_LOSSES,
+    Value,
+    check_config,
+    default_numbers,
+    outcomes_of,
+)
 from attune.rounds.eligibility import EXCLUSION_RULES, Selection
 from attune.rounds.estimates import (
     Estimate,
@@ -198,7 +205,7 @@ def find_plan_refusals(plan: Plan) -> list[str]:
 def _find_reward_refusals(plan: Plan) -> list[str]:
     needed = plan.method in REWARDED_METHODS
     may_be_named = {
-        "reward model": needed or plan.method is RoundMethod.EXPERT,
+        "reward model": plan.method in MAY_HAVE_REWARD_MODEL,
         "judge model": needed,
     }
     named = {"reward model": plan.reward_model, "judge model": plan.judge_model}
@@ -220,6 +227,12 @@ def _find_reward_refusals(plan: Plan) -> list[str]:
         found.append(
             f"reward model and judge model are both {plan.reward_model.name}: 2 different "
             "ones are needed, because the judge must not be what is learned from"
+        )
+    loss = (plan.config or {}).get("loss")
+    if plan.reward_model is not None and loss in TIE_AWARE_LOSSES:
+        found.append(
+            f"loss {loss} learns from ties, and a reward model names none; take another loss "
+            "or no reward model"
         )
     return found
 
@@ -379,6 +392,7 @@ def _estimate(plan: Plan, config: Mapping[str, Value], selection: Selection) -> 
             config,
             defaults=defaults,
             clip_duration_s=plan.study.clip_duration_s,
+            has_reward_model=plan.reward_model is not None,
         ),
         weights_mb=_stored_megabytes(full_checkpoint(plan.base_checkpoint)),
         former=_former_rounds(plan),
@@ -418,6 +432,7 @@ def _former_rounds(plan: Plan) -> list[FormerRound]:
                 round.config,
                 defaults=defaults,
                 clip_duration_s=round.study.clip_duration_s,
+                has_reward_model=round.reward_model_id is not None,
             ),
             wall_s=float(round.summary["wall_s"]),
             peak_memory_mb=round.summary.get("memory_mb") or peaks.get(round.pk),

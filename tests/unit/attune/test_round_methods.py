@@ -203,9 +203,22 @@ def test_a_rewarded_round_without_two_different_models_is_refused(world: RatedSt
         start(world, method="rloo", reward_model=model, judge_model=model)
     with pytest.raises(BaseCheckpointError, match="base is full, no judge model"):
         start(world, method="grpo", reward_model=model, judge_model=world.base)
-    with pytest.raises(BaseCheckpointError, match="dpo reads no reward model, got reward"):
-        start(world, reward_model=model)
+    with pytest.raises(BaseCheckpointError, match="kto reads no reward model, got reward"):
+        start(world, method="kto", reward_model=model)
+    with pytest.raises(BaseCheckpointError, match="dpo reads no judge model, got reward"):
+        start(world, judge_model=model)
+    with pytest.raises(BaseCheckpointError, match="davidson learns from ties, and a reward model"):
+        start(world, reward_model=model, config={"loss": "davidson"})
     assert not Rating.objects.filter(is_frozen=True).exists()
+
+
+@pytest.mark.parametrize("method", ["dpo", "expert"])
+def test_a_round_that_can_do_without_a_reward_model_may_name_one(
+    method: str, world: RatedStudy
+) -> None:
+    world.rate_pairs([Choice.A] * 8)
+    model = add_reward_model(world, "reward")
+    assert start(world, method=method, reward_model=model).reward_model == model
 
 
 def test_the_database_itself_asks_rewarded_rounds_for_their_models(world: RatedStudy) -> None:
