@@ -12,7 +12,7 @@ from attune.raters.consent_services import record_consent, write_consent_text
 from attune.raters.device_check import N_INTERVALS, N_TRIALS, PASS_AT, count_right
 from attune.raters.errors import ConsentError, DeviceCheckError, PracticeError
 from attune.raters.models import Consent, ConsentText, DeviceCheck, DeviceCheckKind, Rater
-from attune.ratings.arrival import is_out_of_time, may_check_again
+from attune.ratings.arrival import MAXIMUM_DEVICE_TRIES, is_out_of_time, may_check_again
 from attune.ratings.arrival_models import Arrival, DeviceCheckRule, DeviceResult
 from attune.ratings.assignment_services import check_population, lock_rater
 from attune.ratings.choices import Choice
@@ -148,6 +148,16 @@ def skip_device_check(*, rater: Rater, study: Study, now: datetime) -> Arrival:
         if arrival.device_check is not None:
             _finish(arrival.device_check, now)
         _settle(arrival, DeviceResult.NO_HEADPHONES)
+    return arrival
+
+
+@transaction.atomic
+def stop_checking(*, rater: Rater, study: Study) -> Arrival:
+    """The arrival of a rater whom the check keeps out and who wants no second try."""
+    arrival = _arrival(_lock(rater, study), study)
+    if may_check_again(study, arrival):
+        arrival.n_device_tries = MAXIMUM_DEVICE_TRIES
+        arrival.save(update_fields=["n_device_tries"])
     return arrival
 
 
