@@ -74,6 +74,7 @@ class AssignmentAnswer(Schema):
     minimum_listening_s: float
     asks_strength: bool
     aspects: list[Aspect]
+    shows_history: bool
     break_after_min: int
     expires_at: datetime
     n_done: int
@@ -175,6 +176,7 @@ def assignment_answer(view: AssignmentView) -> AssignmentAnswer:
         minimum_listening_s=view.minimum_listening_s,
         asks_strength=view.asks_strength,
         aspects=[Aspect(name) for name in view.aspects],
+        shows_history=view.shows_history,
         break_after_min=view.break_after_min,
         expires_at=view.expires_at,
         n_done=view.n_done,

@@ -18,8 +18,8 @@ from tests.browser.test_rating_page import wait_for_other_prompt, wait_for_ratin
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 ASSIGNMENT_FIELDS = {
-    "id", "prompt", "question", "minimum_listening_s", "asks_strength", "aspects",
-    "break_after_min", "expires_at", "n_done", "n_target", "notice", "remarks", "a", "b",
+    "id", "prompt", "question", "minimum_listening_s", "asks_strength", "aspects", "notice",
+    "shows_history", "break_after_min", "expires_at", "n_done", "n_target", "remarks", "a", "b",
 }  # fmt: skip
 SIDE_FIELDS = {"audio_url", "gain_db", "duration_s", "peaks"}
 # Icons have round strokes; a background and what stands around it are no rounds either.

@@ -60,6 +60,7 @@ class AssignmentView:
     minimum_listening_s: float
     asks_strength: bool
     aspects: tuple[str, ...]
+    shows_history: bool
     break_after_min: int
     expires_at: datetime
     n_done: int
@@ -222,6 +223,7 @@ def get_assignment_view(assignment: Assignment, *, now: datetime | None = None) 
         minimum_listening_s=study.minimum_listening_s,
         asks_strength=study.asks_strength,
         aspects=tuple(study.aspects),
+        shows_history=study.shows_history,
         break_after_min=study.break_after_min,
         expires_at=assignment.lease_until,
         n_done=count_session(answered_at, now or assignment.handed_out_at),

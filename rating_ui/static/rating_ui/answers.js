@@ -1,4 +1,4 @@
-// Answers on their way to the site: kept in the browser until stored there, sent in order.
+// What a rater says on its way to the site: kept in the browser until stored there, in order.
 
 import { ApiError } from "./api.js";
 import { texts } from "./texts.js";
@@ -15,10 +15,18 @@ export function uuid() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
+const keyOf = (entry) => entry.key ?? entry.client_id;
+const isAnswer = ({ kind }) => !kind || kind === "aspect";
+
 /**
- * Sends answers {client_id, assignment, choice, strength?, heard}; a second delivery of one is
- * harmless because the site knows its client_id. Dispatches "stored" {answer, rating}, "refused"
- * {answer, error}, "signed-out" {error}, "outdated" {error} and "change" (the number that waits).
+ * Sends entries, and each again until the site has it; a second delivery is harmless. An entry is
+ * an answer {client_id, assignment, choice, strength?, heard}, or one of
+ * {kind: "aspect", key, client_id, aspect, choice}, client_id being the answer's,
+ * {kind: "remark", client_id, assignment, side, at_s, text},
+ * {kind: "remark-removal", key, client_id}.
+ *
+ * Dispatches "stored" {entry, body}, "refused" {entry, error}, "signed-out" {error}, "outdated"
+ * {error} and "change" (what waits).
  */
 export class Answers extends EventTarget {
   /** key: where this rater's answers are kept; storage: localStorage or anything alike. */
@@ -28,7 +36,7 @@ export class Answers extends EventTarget {
     this.storage = storage;
     this.key = key;
     this.waiting = this.read();
-    this.known = new Set(this.waiting.map((answer) => answer.client_id));
+    this.known = new Set(this.waiting.map(keyOf));
     this.ratings = new Map(); // client_id -> rating id
     this.refusals = new Map(); // client_id -> ApiError
     this.retry_s = FIRST_RETRY_S;
@@ -37,7 +45,7 @@ export class Answers extends EventTarget {
   }
 
   get n_waiting() {
-    return this.waiting.length;
+    return this.waiting.filter(isAnswer).length;
   }
 
   read() {
@@ -50,8 +58,8 @@ export class Answers extends EventTarget {
   }
 
   keep() {
-    // Answers that another tab keeps under the same key stay where they are.
-    const others = this.read().filter((answer) => !this.known.has(answer.client_id));
+    // What another tab keeps under the same key stays where it is.
+    const others = this.read().filter((entry) => !this.known.has(keyOf(entry)));
     try {
       this.storage.setItem(this.key, JSON.stringify([...others, ...this.waiting]));
     } catch {
@@ -60,20 +68,36 @@ export class Answers extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Keeps an answer and starts to send it. An assignment is answered once. */
-  add(answer) {
-    if (this.waiting.some((other) => other.assignment === answer.assignment)) return;
-    this.waiting.push(answer);
-    this.known.add(answer.client_id);
+  /** Keeps an entry and starts to send it. An assignment is answered once. */
+  add(entry) {
+    const isAgain = (other) => !other.kind && other.assignment === entry.assignment;
+    if (!entry.kind && this.waiting.some(isAgain)) return;
+    this.waiting.push(entry);
+    this.known.add(keyOf(entry));
     this.keep();
     this.flush();
+  }
+
+  /** Remarks of an assignment that are not stored yet. */
+  remarksOn(assignment) {
+    return this.waiting.filter((e) => e.kind === "remark" && e.assignment === assignment);
+  }
+
+  /** Takes a remark away, whether it was sent or not. */
+  removeRemark(client_id) {
+    this.add({ kind: "remark-removal", key: uuid(), client_id });
+  }
+
+  /** Tells which stored rating a client_id stands for. */
+  learn(client_id, rating) {
+    this.ratings.set(client_id, rating);
   }
 
   /** Changes an answer, stored or not. Throws ApiError when the site refuses. */
   async change(client_id, { choice, strength = null }) {
     // Another answer may have been added, and be on its way, by the time this one is sent.
     while (this.sending) await this.sending;
-    const kept = this.waiting.find((answer) => answer.client_id === client_id);
+    const kept = this.waiting.find((entry) => !entry.kind && entry.client_id === client_id);
     if (kept) {
       Object.assign(kept, { choice, strength });
       this.keep();
@@ -95,12 +119,11 @@ export class Answers extends EventTarget {
 
   async sendAll() {
     while (this.waiting.length) {
-      const answer = this.waiting[0];
+      const entry = this.waiting[0];
       try {
-        const { body } = await this.api.send("POST", "ratings", answer);
-        this.drop(answer);
-        this.ratings.set(answer.client_id, body.id);
-        this.emit("stored", { answer, rating: body });
+        const body = await this.deliver(entry);
+        this.drop(entry);
+        this.emit("stored", { entry, body });
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
         if (error.isPassing) {
@@ -115,17 +138,49 @@ export class Answers extends EventTarget {
           this.emit("outdated", { error });
           return false;
         }
-        this.refusals.set(answer.client_id, error);
-        this.drop(answer);
-        this.emit("refused", { answer, error });
+        if (!entry.kind) this.refusals.set(entry.client_id, error);
+        this.drop(entry);
+        this.emit("refused", { entry, error });
       }
       this.retry_s = FIRST_RETRY_S;
     }
     return true;
   }
 
-  drop(answer) {
-    this.waiting = this.waiting.filter((other) => other !== answer);
+  async deliver(entry) {
+    const { kind, key, ...content } = entry;
+    switch (kind) {
+      case undefined: {
+        const { body } = await this.api.send("POST", "ratings", content);
+        this.learn(entry.client_id, body.id);
+        // A reload forgets which rating it is: what is said about it carries the number from now.
+        for (const other of this.waiting) {
+          if (other.kind === "aspect" && other.client_id === entry.client_id) other.rating = body.id;
+        }
+        return body;
+      }
+      case "aspect": {
+        const rating = entry.rating ?? this.ratings.get(entry.client_id);
+        if (rating === undefined) return null; // its answer was refused
+        const { choice } = entry;
+        return (await this.api.send("PUT", `ratings/${rating}/aspects/${entry.aspect}`, { choice })).body;
+      }
+      case "remark":
+        return (await this.api.send("POST", "remarks", content)).body;
+      case "remark-removal":
+        try {
+          await this.api.send("DELETE", `remarks/${entry.client_id}`);
+        } catch (error) {
+          if (error.status !== 404) throw error; // it is gone already
+        }
+        return null;
+      default:
+        return null; // kept by another version of this page
+    }
+  }
+
+  drop(entry) {
+    this.waiting = this.waiting.filter((other) => other !== entry);
     this.keep();
   }
 

@@ -4,11 +4,12 @@ import { texts } from "./texts.js";
 
 /** status 0 means that the site could not be reached. */
 export class ApiError extends Error {
-  constructor(status, message, { retryAfter_s = null, reason = null } = {}) {
+  constructor(status, message, { retryAfter_s = null, reason = null, code = null } = {}) {
     super(message);
     this.status = status;
     this.retryAfter_s = retryAfter_s;
     this.reason = reason;
+    this.code = code;
   }
 
   /** Worth trying again without changing anything. */
@@ -18,6 +19,11 @@ export class ApiError extends Error {
 
   get isSignedOut() {
     return this.status === 401;
+  }
+
+  /** Something must be done on another page before the next pair; /rate/ leads there. */
+  get isElsewhere() {
+    return this.status === 403 && this.code !== null;
   }
 
   /** The site no longer knows that requests come from this page; a reload mends it. */
@@ -41,7 +47,7 @@ async function refusal(response, retryAfter_s) {
   const reason = said?.reason ?? null;
   const detail = reason === "csrf" ? texts.outdated : said?.detail;
   const sentence = typeof detail === "string" ? detail : texts.refused(response.status);
-  return new ApiError(response.status, sentence, { retryAfter_s, reason });
+  return new ApiError(response.status, sentence, { retryAfter_s, reason, code: said?.code ?? null });
 }
 
 export class Api {

@@ -66,6 +66,12 @@ export class Deck {
     this.draw();
   }
 
+  /** Marks moments of a side's outline. */
+  showPins(side, moments_s) {
+    const { duration_s } = this.player;
+    this.lanes[side].waveform.setPins(duration_s ? moments_s.map((at_s) => at_s / duration_s) : []);
+  }
+
   draw() {
     const { player, listening } = this;
     const { duration_s } = player;

@@ -14,6 +14,8 @@ const ACTIONS = {
   r: "restart",
   "[": "loop-start",
   "]": "loop-end",
+  m: "remark",
+  h: "history",
   "?": "keys",
 };
 

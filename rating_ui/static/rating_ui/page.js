@@ -2,17 +2,22 @@
 
 import { Answers, uuid } from "./answers.js";
 import { Api, ApiError } from "./api.js";
+import { Breaks } from "./breaks.js";
 import { Deck } from "./deck.js";
+import { History } from "./history.js";
 import { listenForKeys } from "./keys.js";
 import { Listening } from "./listening.js";
 import { HeardMemory, Settings } from "./memory.js";
 import { Pairs } from "./pairs.js";
 import { Player } from "./player.js";
+import { Asking, firstMissing } from "./questions.js";
+import { Remarks } from "./remarks.js";
 import { CHOICES, Screen } from "./screen.js";
 import { texts } from "./texts.js";
 
 const TICK_MS = 100;
 const SLOW_MS = 150; // a shorter wait is not worth a word
+const HASTE_MS = 250; // the second press of a double one is not an answer to the next question
 const END_S = 0.03; // decoding resamples, so a clip's end may move by a little
 
 const root = document.querySelector("#rate");
@@ -29,12 +34,22 @@ class Page {
     this.heardMemory = new HeardMemory(sessionStorage, `attune.heard.${raterKey}`);
     this.answers = new Answers(this.api, localStorage, `attune.answers.${raterKey}`);
     this.deck = new Deck(root.querySelector("#deck"), this.player);
+    this.remarks = new Remarks({
+      list: root.querySelector("#remarks ul"),
+      dialog: document.querySelector("#remark-dialog"),
+      deck: this.deck,
+      player: this.player,
+      answers: this.answers,
+      say: (sentence) => screen.say(sentence),
+    });
+    this.history = new History(this.api, this.answers, screen.part("history"));
+    this.breaks = new Breaks(sessionStorage, `attune.sitting.${raterKey}`);
     this.player.restartsOnSwitch = this.settings.get("restartsOnSwitch");
     this.n_done = 0;
     this.n_target = Number(nTarget);
-    this.current = null; // {assignment, clips, listening, client_id}
-    this.last = null; // {pair, client_id, choice}
-    this.isChangingLast = false;
+    this.current = null; // {assignment, clips, listening, client_id, remarks}
+    this.asking = null; // what the answer buttons answer now
+    this.resumed = null; // what was asked before an older answer was opened
     this.isOpen = false;
     this.turn = 0;
     this.answered = new Set();
@@ -52,7 +67,8 @@ class Page {
     answers.addEventListener("outdated", () => this.showOutdated());
     document.addEventListener("click", (event) => {
       const button = event.target.closest("[data-act]");
-      if (button) this.act(button.dataset.act, button);
+      const isSecondOfTwo = event.detail > 1 && button?.dataset.act in CHOICES;
+      if (button && !isSecondOfTwo) this.act(button.dataset.act, button);
     });
     // A press by pointer leaves the focus where it is, so that the keys keep their meaning.
     for (const area of root.querySelectorAll("#deck, #answers")) {
@@ -85,6 +101,7 @@ class Page {
     if (action === "retry") return this.next();
     if (action === "go-on") return this.goOn();
     if (action === "skip-broken") return this.skipBroken();
+    if (action === "end-advice") return this.screen.advice("");
     if (this.screen.stage !== "rating") return undefined;
     if (action in CHOICES) return this.answer(CHOICES[action]);
     const { player } = this;
@@ -111,11 +128,17 @@ class Page {
         this.deck.draw();
         return this.screen.say(player.restartsOnSwitch ? texts.restartOn : texts.restartOff);
       case "undo":
-        return this.isChangingLast ? this.keepLast() : this.changeLast();
+        return this.undo();
+      case "question":
+        return this.ask(this.asking.at(Number(button.dataset.index)));
+      case "history":
+        return this.showHistory();
+      case "remark":
+        return this.remarks.ask();
       case "strength":
         return this.setStrength(Number(button.dataset.strength));
       case "report":
-        if (this.isChangingLast || !this.current) return undefined;
+        if (this.asking?.mode === "change" || !this.current) return undefined;
         return document.querySelector("#report").showModal();
       default:
         throw new Error(`no action ${action}`);
@@ -130,17 +153,24 @@ class Page {
     const { listening, assignment } = this.current;
     const isAtEnd = to_s >= clips[side].buffer.duration - END_S;
     listening.hear(side, from_s, isAtEnd ? listening.durations_s[side] : to_s);
-    this.heardMemory.remember(assignment.id, listening);
+    if (this.asking?.mode === "new") this.heardMemory.remember(assignment.id, listening);
     this.deck.drawHeard();
     this.showGate();
   }
 
   showGate() {
-    const { listening } = this.current;
+    const { asking } = this;
+    const { listening } = asking.pair;
     const wasOpen = this.isOpen;
-    this.isOpen = this.isChangingLast || listening.isEnough;
-    this.screen.gate(this.isOpen, this.isOpen ? texts.ready : this.missing(listening));
-    if (this.isOpen && !wasOpen && listening.minimum_s > 0) this.screen.say(texts.answersOpen);
+    this.isOpen = asking.mode !== "new" || listening.isEnough;
+    this.screen.gate(this.isOpen, this.gateText(asking));
+    const isWorthSaying = asking.mode === "new" && listening.minimum_s > 0;
+    if (this.isOpen && !wasOpen && isWorthSaying) this.screen.say(texts.answersOpen);
+  }
+
+  gateText({ mode, index, names, pair }) {
+    if (mode === "pass") return texts.pass(index + 1, names.length);
+    return this.isOpen ? texts.ready : this.missing(pair.listening);
   }
 
   missing(listening) {
@@ -156,7 +186,16 @@ class Page {
   async start() {
     this.screen.waitingAnswers(this.answers.n_waiting);
     await this.answers.flush();
-    await this.next();
+    await this.history.load();
+    const { last } = this.history;
+    const missing = last ? firstMissing(last) : 0;
+    if (missing && (await this.fetchOwn(last))) {
+      this.current = last.pair;
+      this.ask(new Asking(last.pair, "pass", last, missing));
+      this.pairs.prefetch(last.pair, this.answers.flush());
+    } else {
+      await this.next();
+    }
   }
 
   /** Shows the next pair: the one fetched ahead, or one fetched now. */
@@ -167,6 +206,8 @@ class Page {
     const isStale = () => turn !== this.turn;
     const before = this.current;
     this.current = null;
+    this.asking = null;
+    this.resumed = null;
     if (before) {
       const slow = setTimeout(() => this.showStage("loading"), SLOW_MS);
       const pair = await this.pairs.takeAhead(before);
@@ -203,102 +244,213 @@ class Page {
     if (!(error instanceof ApiError)) throw error;
     if (error.isSignedOut && !error.assignment) this.showSignedOut();
     else if (error.isOutdated) this.showOutdated();
+    else if (error.isElsewhere) location.assign("/rate/");
     else if (error.isPassing) this.showUnreachable(error.message);
     else this.showProblem(error.message, error.assignment ? error : null);
   }
 
   showPair(pair) {
     const { assignment } = pair;
-    pair.listening = new Listening(
-      { A: assignment.a.duration_s, B: assignment.b.duration_s },
-      assignment.minimum_listening_s,
-      this.heardMemory.recall(assignment.id),
-    );
+    this.prepare(pair, assignment.minimum_listening_s, this.heardMemory.recall(assignment.id));
     pair.client_id = uuid();
     this.current = pair;
     this.n_target = assignment.n_target;
+    this.history.isShown = assignment.shows_history;
+    root.querySelector("footer [data-act=history]").hidden = !assignment.shows_history;
+    this.breaks.after_min = assignment.break_after_min;
+    this.breaks.note(Date.now());
     if (!this.answers.n_waiting) this.n_done = Math.max(this.n_done, assignment.n_done);
-    this.show(pair);
+    this.ask(new Asking(pair, "new"));
+    this.screen.say(texts.newPair(assignment.prompt));
+    this.showAdvice(assignment.notice);
     this.pairs.prefetch(pair, this.answers.flush());
   }
 
-  /** Puts a pair on the page. */
-  show(pair) {
-    const { assignment, clips, listening } = pair;
-    this.player.load(clips);
-    this.isOpen = false;
-    this.screen.show(assignment);
-    this.deck.show(assignment, listening);
+  prepare(pair, minimum_s, heard) {
+    const { a, b } = pair.assignment;
+    pair.listening = new Listening({ A: a.duration_s, B: b.duration_s }, minimum_s, heard);
+  }
+
+  /** A pair with the same advice as the one before repeats it in vain. */
+  showAdvice(notice) {
+    const kind = notice?.kind ?? "";
+    if (kind !== this.settings.get("advice")) this.screen.advice(texts.notice(kind));
+    this.settings.set("advice", kind);
+  }
+
+  // ---- questions
+
+  /** Puts a question on the page, and its pair if another one stands there. */
+  ask(asking) {
+    const { pair } = asking;
+    const isOther = pair !== this.asking?.pair || this.screen.stage !== "rating";
+    this.asking = asking;
+    this.askedAt_ms = performance.now();
+    if (isOther) {
+      this.player.load(pair.clips);
+      this.screen.show(pair.assignment);
+    }
+    this.screen.ask(asking);
+    if (isOther) {
+      this.isOpen = false;
+      this.deck.show(pair.assignment, pair.listening);
+      this.remarks.show(pair);
+    }
     this.showGate();
     this.showLast();
     this.showProgress();
   }
 
-  // ---- answers
-
   answer(choice) {
-    if (!this.isOpen || !this.current) return;
-    if (this.isChangingLast) {
-      this.change(choice);
+    const { asking } = this;
+    if (!this.isOpen || !asking) return;
+    if (asking.mode === "new") {
+      this.answerNew(asking.pair, choice);
       return;
     }
-    this.player.pause();
-    const pair = this.current;
+    const isHasty = performance.now() - this.askedAt_ms < HASTE_MS;
+    if (asking.mode === "pass" && isHasty) return;
+    this.give(asking, choice);
+    if (asking.mode === "change") this.keep();
+    else if (asking.isLast) this.finishPair();
+    else this.goTo(asking.at(asking.index + 1));
+  }
+
+  goTo(asking) {
+    this.ask(asking);
+    this.screen.say(asking.question);
+  }
+
+  answerNew(pair, choice) {
+    const { assignment } = pair;
     this.isOpen = false;
-    this.answered.add(pair.assignment.id);
+    this.answered.add(assignment.id);
     this.answers.add({
       client_id: pair.client_id,
-      assignment: pair.assignment.id,
+      assignment: assignment.id,
       choice,
       heard: pair.listening.toJSON(),
     });
-    this.last = { pair, client_id: pair.client_id, choice };
+    const entry = {
+      client_id: pair.client_id,
+      assignment: assignment.id,
+      prompt: assignment.prompt,
+      choice,
+      strength: null,
+      asked: assignment.aspects,
+      aspects: {},
+      pair,
+    };
+    this.history.add(entry);
     this.heardMemory.forget();
     this.n_done += 1;
     this.showProgress();
     this.screen.say(texts.answered(choice));
     this.screen.notice("");
+    if (assignment.aspects.length) this.goTo(new Asking(pair, "pass", entry, 1));
+    else this.finishPair();
+  }
+
+  /** The pair is answered: thanks, a break, or the next one. */
+  finishPair() {
+    this.player.pause();
+    const minutes = this.breaks.due(Date.now());
     if (this.n_target && this.n_done % this.n_target === 0) this.showDone();
+    else if (minutes) this.showBreak(minutes);
     else this.next();
   }
 
-  onRefused({ answer, error }) {
+  /** Sends an answer to a question about a pair that was answered before. */
+  async give({ entry, aspect, mode }, choice) {
+    const { client_id } = entry;
+    if (aspect) {
+      this.answers.add({ kind: "aspect", key: uuid(), client_id, aspect, choice });
+      entry.aspects[aspect] = choice;
+      if (mode === "change") this.screen.notice(texts.changed(choice), "ok");
+      return;
+    }
+    try {
+      await this.answers.change(client_id, { choice });
+      if (entry.choice !== choice || mode === "change") this.screen.notice(texts.changed(choice), "ok");
+      Object.assign(entry, { choice, strength: null });
+    } catch (error) {
+      this.screen.notice(texts.notChanged(error.message));
+    }
+    this.showLast();
+  }
+
+  onRefused({ entry, error }) {
+    if (entry.kind === "aspect") {
+      this.screen.notice(texts.aspectNotStored(error.message));
+      return;
+    }
+    if (entry.kind === "remark") {
+      for (const pair of [this.current, this.asking?.pair]) this.remarks.forget(pair, entry.client_id);
+      this.screen.notice(texts.remarkNotStored(error.message));
+      return;
+    }
+    if (entry.kind) return;
+    this.onAnswerRefused({ answer: entry, error });
+  }
+
+  onAnswerRefused({ answer, error }) {
     this.n_done = Math.max(0, this.n_done - 1);
     this.answered.delete(answer.assignment);
-    if (this.last?.client_id === answer.client_id) this.last = null;
+    this.history.remove(answer.client_id);
     this.showLast();
     this.showProgress();
     this.screen.notice(texts.notStored(error.message));
   }
 
-  /** Puts the last pair back, its answer open to change; the present pair waits. */
-  changeLast() {
-    if (!this.last || !this.current) return;
-    this.isChangingLast = true;
-    this.show(this.last.pair);
+  /** One step back: within a pair's questions, else to the last answer; again, back to now. */
+  undo() {
+    const { asking } = this;
+    if (!asking) return;
+    if (asking.mode === "change") this.keep();
+    else if (asking.mode === "pass") this.goTo(asking.at(Math.max(0, asking.index - 1)));
+    else if (this.history.last) this.open(this.history.last);
   }
 
-  keepLast() {
-    this.isChangingLast = false;
-    this.show(this.current);
+  /** Puts the pair of an earlier answer back, that answer open to change; the present one waits. */
+  async open(entry) {
+    const { asking, turn } = this;
+    if (!asking || asking.entry === entry) return;
+    if (!entry.pair && !(await this.fetchOwn(entry))) return;
+    if (turn !== this.turn || this.asking !== asking) return; // the rater went on meanwhile
+    if (asking.mode !== "change") this.resumed = asking;
+    this.ask(new Asking(entry.pair, "change", entry));
   }
 
-  async change(choice) {
-    const { last } = this;
-    this.keepLast();
+  keep() {
+    const { resumed } = this;
+    this.resumed = null;
+    if (resumed) this.ask(resumed);
+  }
+
+  /** True once the entry has its pair, fetched and decoded. */
+  async fetchOwn(entry) {
     try {
-      await this.answers.change(last.client_id, { choice });
-      last.choice = choice;
-      last.strength = undefined;
-      this.showLast();
-      this.screen.notice(texts.changed(choice), "ok");
+      entry.pair = await this.pairs.fetchOwn(entry.assignment);
     } catch (error) {
-      this.screen.notice(texts.notChanged(error.message));
+      if (!(error instanceof ApiError)) throw error;
+      this.screen.notice(error.message);
+      return false;
     }
+    this.prepare(entry.pair, 0);
+    return true;
+  }
+
+  showHistory() {
+    const dialog = document.querySelector("#history");
+    this.history.draw((entry) => {
+      dialog.close();
+      this.open(entry);
+    });
+    dialog.showModal();
   }
 
   async setStrength(strength) {
-    const { last } = this;
+    const { last } = this.history;
     try {
       await this.answers.change(last.client_id, { choice: last.choice, strength });
       last.strength = strength;
@@ -370,6 +522,13 @@ class Page {
     this.screen.say(texts.outdated);
   }
 
+  showBreak(minutes) {
+    this.breaks.take(Date.now());
+    this.showStage("break");
+    this.screen.part("break-text").textContent = texts.breakOffered(minutes);
+    this.screen.part("break-heading").focus();
+  }
+
   showDone() {
     this.showStage("done");
     this.showProgress();
@@ -386,7 +545,12 @@ class Page {
   }
 
   showLast() {
-    this.screen.last(this.last, this.isChangingLast);
+    const { last } = this.history;
+    const { asking } = this;
+    this.screen.last(last, {
+      asksStrength: asking?.pair.assignment.asks_strength ?? false,
+      isHere: asking?.mode === "pass" && asking.entry === last,
+    });
   }
 
   sayLoop() {

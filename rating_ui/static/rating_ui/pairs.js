@@ -45,6 +45,12 @@ export class Pairs {
     return this.decode(body);
   }
 
+  /** One of the rater's own pairs, answered before. */
+  async fetchOwn(assignment) {
+    const { body } = await this.api.send("GET", `assignments/${assignment}`);
+    return this.decode(body);
+  }
+
   async decode(assignment) {
     return { assignment, clips: await decodePair(this.api, this.context, assignment) };
   }

@@ -28,15 +28,46 @@ export class Screen {
     this.root.dataset.stage = stage;
   }
 
-  /** The prompt and the question of an assignment; the focus moves only if it was in here. */
-  show({ prompt, question }) {
+  /** The prompt of a pair; the focus moves only if it was in here. */
+  show({ prompt }) {
     const hadFocus = this.root.contains(document.activeElement);
     this.part("prompt").textContent = prompt;
-    this.part("question").textContent = question;
     this.stage = "rating";
-    this.say(texts.newPair(prompt));
     if (hadFocus) this.part("heading").focus({ preventScroll: true });
     if (window.scrollY > 0) window.scrollTo({ top: 0 });
+  }
+
+  /** The question that is asked now, and what was answered to it before. */
+  ask(asking) {
+    this.root.classList.toggle("changing", asking.mode === "change");
+    this.root.classList.toggle("in-pass", asking.mode === "pass");
+    this.part("question").textContent = asking.question;
+    const isAnswered = asking.given !== null;
+    for (const button of this.answerButtons) {
+      const isChosen = isAnswered && CHOICES[button.dataset.act] === asking.given;
+      button.classList.toggle("chosen", isChosen);
+      if (isAnswered) button.setAttribute("aria-pressed", String(isChosen));
+      else button.removeAttribute("aria-pressed");
+    }
+    this.showQuestions(asking);
+  }
+
+  /** While an answer is changed: a button for each question that was asked about its pair. */
+  showQuestions(asking) {
+    const row = this.part("questions");
+    const { names, index } = asking;
+    row.hidden = asking.mode !== "change" || names.length < 2;
+    if (row.hidden) return;
+    row.replaceChildren(
+      ...names.map((name, i) => {
+        const button = document.createElement("button");
+        Object.assign(button, { type: "button", className: "button small", textContent: name });
+        button.dataset.act = "question";
+        button.dataset.index = String(i);
+        button.setAttribute("aria-pressed", String(i === index));
+        return button;
+      }),
+    );
   }
 
   /** All answers open together, or what is still missing in words. */
@@ -45,21 +76,17 @@ export class Screen {
     this.part("gate").textContent = sentence;
   }
 
-  /** The last answer: can it be undone, how strong was it, is it being changed now. */
-  last(last, isChanging) {
-    this.root.classList.toggle("changing", isChanging);
-    for (const button of this.answerButtons) {
-      const isChosen = isChanging && CHOICES[button.dataset.act] === last.choice;
-      button.classList.toggle("chosen", isChosen);
-    }
-    this.root.querySelector("footer [data-act=undo]").setAttribute("aria-disabled", String(!last));
+  /** The last answer: can it be undone, and how strong was it if that is asked. */
+  last(entry, { asksStrength, isHere }) {
+    const undo = this.root.querySelector("footer [data-act=undo]");
+    undo.setAttribute("aria-disabled", String(!entry));
     const strengths = this.part("strength");
-    const isPreferred = last && !isChanging && ["A", "B"].includes(last.choice);
-    strengths.hidden = !isPreferred;
-    if (!isPreferred) return;
-    this.part("strength-label").textContent = texts.preferred(last.choice);
+    strengths.hidden = !(asksStrength && entry && ["A", "B"].includes(entry.choice));
+    if (strengths.hidden) return;
+    const label = isHere ? texts.preferredHere : texts.preferred;
+    this.part("strength-label").textContent = label(entry.choice);
     for (const button of strengths.querySelectorAll("button")) {
-      const isChosen = Number(button.dataset.strength) === last.strength;
+      const isChosen = Number(button.dataset.strength) === entry.strength;
       button.setAttribute("aria-pressed", String(isChosen));
     }
   }
@@ -95,6 +122,12 @@ export class Screen {
     element.textContent = sentence;
     element.hidden = !sentence;
     element.className = `notice ${kind}`;
+  }
+
+  /** A kind word that stays until it is put away; empty takes it off the page. */
+  advice(sentence) {
+    this.part("advice-text").textContent = sentence;
+    this.part("advice").hidden = !sentence;
   }
 
   /** For screen readers: the page shows the same in another way. */

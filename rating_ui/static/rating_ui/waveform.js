@@ -53,6 +53,17 @@ export class Waveform extends EventTarget {
     this.element.style.setProperty("--loop-end", loop.end.toFixed(5));
   }
 
+  /** fractions: where the lane is marked. */
+  setPins(fractions) {
+    for (const pin of this.element.querySelectorAll(".pin")) pin.remove();
+    for (const fraction of fractions) {
+      const pin = document.createElement("span");
+      pin.className = "pin";
+      pin.style.setProperty("--at", fraction.toFixed(5));
+      this.element.append(pin);
+    }
+  }
+
   draw() {
     const { width, height } = this.element.getBoundingClientRect();
     if (!width || !this.peaks.length) {

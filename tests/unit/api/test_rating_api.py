@@ -49,7 +49,7 @@ def test_an_assignment_holds_what_is_needed_to_rate_and_nothing_else(
 ) -> None:
     assert set(assignment) == {
         *("id", "prompt", "question", "minimum_listening_s", "expires_at"),
-        *("asks_strength", "aspects", "break_after_min", "notice", "remarks"),
+        *("asks_strength", "aspects", "shows_history", "break_after_min", "notice", "remarks"),
         *("n_done", "n_target", "a", "b"),
     }
     assert set(assignment["a"]) == {"audio_url", "gain_db", "duration_s", "peaks"}
