@@ -13,6 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from attune.raters.errors import InvitationError
+from attune.raters.selectors import find_invitation, find_rater
 from attune.raters.services import accept_invitation
 
 PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -21,13 +22,18 @@ PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"
 @require_http_methods(["GET", "POST"])
 @never_cache
 def join(request: HttpRequest, token: str) -> HttpResponse:
-    """Signs in by a single-use invitation; says kindly why when it does not open the door.
+    """Signs in by an invitation; says kindly why when it does not open the door.
 
-    A public site asks for one press of a button first: mail scanners and previews open links,
-    and must not spend them. Links printed in a terminal sign in at once.
+    A public site asks for one press of a button first, and an open link always does: mail
+    scanners and previews open links, and must not spend them. Links printed in a terminal sign
+    in at once. Whoever comes by an open link again in the same browser is who they were.
     """
-    if request.method == "GET" and not settings.ATTUNE_EMBEDDED:
-        return render(request, "rating_ui/invited.html")
+    invitation = find_invitation(token)
+    is_open = invitation is not None and invitation.is_open
+    if is_open and find_rater(request.user) is not None:
+        return redirect("landing")
+    if request.method == "GET" and (is_open or not settings.ATTUNE_EMBEDDED):
+        return render(request, "rating_ui/invited.html", {"is_open": is_open})
     try:
         user = accept_invitation(token=token, now=timezone.now())
     except InvitationError as exc:

@@ -121,7 +121,7 @@ def test_each_sign_in_link_works_once(stack: Stack) -> None:
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
         with opener.open(link, timeout=10) as response:
             assert response.status == 200
-            assert ("/rate/" in response.url) == (role == "rater"), response.url
+            assert ("/arrival/consent" in response.url) == (role == "rater"), response.url
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(link, timeout=10)
         assert refused.value.code == 410

@@ -48,6 +48,11 @@ def newest_consent_text(name: str) -> ConsentText:
     return found
 
 
+def find_invitation(token: str) -> Invitation | None:
+    """The invitation of a link, whether or not it still lets anybody in."""
+    return Invitation.objects.filter(token_sha256=hash_token(token)).first()
+
+
 def open_invitations(now: datetime) -> QuerySet[Invitation]:
     """Invitations that still let somebody in, newest first."""
     return Invitation.objects.filter(

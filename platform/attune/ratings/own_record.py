@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from django.db.models import Count, F, Q, Sum
 
 from attune.raters.models import Consent, Rater
 from attune.ratings.arrival_models import Arrival, PanelPerson
-from attune.ratings.models import AspectRating, ClipReport, ListeningEvent, Rating, Remark
+from attune.ratings.models import AspectRating, ListeningEvent, Rating
 from attune.ratings.sessions import SESSION_GAP
 
 SHOWN_RATINGS = 12
@@ -95,5 +96,4 @@ def count_sittings(answered_at: Sequence[datetime], *, gap: timedelta = SESSION_
     """How many sittings the answers, oldest first, fall into; a gap of half an hour parts two."""
     if not answered_at:
         return 0
-    pauses = zip(answered_at, answered_at[1:], strict=False)
-    return 1 + sum(later - earlier > gap for earlier, later in pauses)
+    return 1 + sum(later - earlier > gap for earlier, later in pairwise(answered_at))

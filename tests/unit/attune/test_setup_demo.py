@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from attune.catalog.cards import read_card
 from attune.catalog.models import Checkpoint, Population, Prompt, RotationEntry
 from attune.catalog.storage import checkpoint_folder
+from attune.ratings.arrival import asked_steps
 from attune.ratings.models import Study
 from tests.factories import write_checkpoint
 
@@ -30,6 +31,10 @@ def test_the_demo_is_set_up_once(settings: LazySettings, tmp_path: Path) -> None
     study = Study.objects.get()
     assert (study.population, study.pool_target, study.overlap) == ("people", 12, 1)
     assert (study.clip_duration_s, study.minimum_listening_s) == (10.0, 5.0)
+    assert [step.value for step in asked_steps(study)] == [
+        "consent", "volume", "device_check", "practice",
+    ]  # fmt: skip
+    assert (study.device_check, study.n_practice) == ("record", 3)
     roles = set(RotationEntry.objects.values_list("population", "role"))
     assert roles == {(population.value, "anchor") for population in Population}
     n_prompts = Prompt.objects.count()

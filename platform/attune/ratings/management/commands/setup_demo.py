@@ -17,10 +17,15 @@ from attune.catalog.services import (
     enter_rotation,
 )
 from attune.catalog.storage import keep_checkpoint
+from attune.raters.consent_services import write_consent_text
+from attune.raters.models import ConsentText
+from attune.ratings.arrival_models import DeviceCheckRule
 from attune.ratings.models import Study
 from attune.ratings.services import create_study
 
 STUDY_SLUG = "first-listen"
+CONSENT_NAME = "listening"
+CONSENT_FILE = Path(__file__).resolve().parents[2] / "data" / "consent.txt"
 
 
 class Command(BaseCommand):
@@ -51,8 +56,17 @@ class Command(BaseCommand):
             minimum_listening_s=5.0,
             overlap=1,
             pool_target=12,
+            consent=self._write_consent(),
+            asks_volume=True,
+            device_check=DeviceCheckRule.RECORD,
+            n_practice=3,
         )
         self.stdout.write(f"study {STUDY_SLUG!r} is open")
+
+    def _write_consent(self) -> ConsentText:
+        title, _, text = CONSENT_FILE.read_text(encoding="utf-8").partition("\n")
+        written, _ = write_consent_text(name=CONSENT_NAME, title=title, text=text)
+        return written
 
     def _add_starter(self, folder: Path) -> Checkpoint:
         """The starter as this version ships it; an older one keeps its name and its folder."""
