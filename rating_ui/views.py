@@ -4,6 +4,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.crypto import salted_hmac
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
@@ -11,9 +12,11 @@ from django.views.decorators.http import require_safe
 
 from attune.raters.models import Role
 from attune.raters.selectors import find_rater, has_role
-from attune.ratings.selectors import find_current_study
+from attune.ratings.arrival import ArrivalStep, find_study_now
+from attune.ratings.arrival_models import SessionEnd
+from attune.ratings.panel_selectors import find_session
+from rating_ui.arrival import API_ROOT, PAGES
 
-API_ROOT = "/api/v1/"
 CONSOLE = "/console/"
 # What page.js imports, so that the browser fetches all of it at once.
 MODULES = tuple(
@@ -62,7 +65,11 @@ def rate(request: HttpRequest) -> HttpResponse:
     rater = find_rater(request.user)
     if rater is None or not has_role(request.user, Role.RATER):
         return render(request, "rating_ui/no_rater.html", status=403)
-    study = find_current_study(rater)
+    found = find_study_now(rater)
+    if found is not None and found[1] is not ArrivalStep.RATING:
+        return redirect(PAGES[found[1]])
+    study = found[0] if found else None
+    session = find_session(rater)
     # Answers that wait in a shared browser must never be sent in another rater's name.
     rater_key = salted_hmac("rating_ui.answers", str(rater.pseudonym)).hexdigest()[:16]
     context = {
@@ -72,5 +79,6 @@ def rate(request: HttpRequest) -> HttpResponse:
         "csrf_cookie": settings.CSRF_COOKIE_NAME,
         "rater_key": rater_key,
         "modules": MODULES,
+        "finish_url": reverse("finish") if session and session.end == SessionEnd.OPEN else "",
     }
     return render(request, "rating_ui/rate.html", context)

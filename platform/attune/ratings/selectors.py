@@ -101,11 +101,6 @@ def open_studies(rater: Rater) -> QuerySet[Study]:
     return studies.filter(~came_by_panel | Q(panel_people__rater=rater))
 
 
-def find_current_study(rater: Rater) -> Study | None:
-    """The oldest open study of the rater's population."""
-    return open_studies(rater).first()
-
-
 def study_counts(studies: Iterable[Study]) -> dict[int, StudyCounts]:
     """Study id -> how far it is. Ready pairs wait for their first rating.
 
