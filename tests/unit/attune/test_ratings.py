@@ -10,11 +10,12 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.db import IntegrityError, connection
+from django.db.models import Count
 
 from attune.catalog.models import Population
 from attune.raters.models import Rater
 from attune.raters.services import create_rater, withdraw_rater
-from attune.ratings.choices import AssignmentState, Choice, Side
+from attune.ratings.choices import AssignmentState, Choice, PairPurpose, Side
 from attune.ratings.errors import (
     AnswerError,
     AssignmentClosedError,
@@ -46,7 +47,15 @@ from attune.ratings.services import (
     report_clip,
     update_study,
 )
-from tests.factories import NOW, later, make_checkpoint, make_pair, make_prompts, make_study
+from tests.factories import (
+    NOW,
+    later,
+    make_checkpoint,
+    make_gold_pair,
+    make_pair,
+    make_prompts,
+    make_study,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -316,6 +325,36 @@ class TestAssigning:
         held = Counter(assignment.pair_id for assignment in got if assignment)
         assert sum(held.values()) == min(len(raters), overlap * len(pairs))
         assert max(held.values()) <= overlap
+
+    @pytest.mark.django_db(transaction=True)
+    def test_of_a_hundred_raters_at_once_no_pair_has_more_than_its_overlap(self) -> None:
+        """50 pairs with 2 places each for 100 raters who answer one pair and take another."""
+        study = make_study(overlap=2, gold_share=0.1)
+        prompts = list(study.prompt_set.prompts.order_by("pk"))
+        for index in range(50):
+            make_pair(study, prompt=prompts[index % len(prompts)])
+        for prompt in prompts:
+            make_gold_pair(study, prompt=prompt)
+        raters = [create_rater() for _ in range(100)]
+
+        def come(rater: Rater, seed: int) -> None:
+            first = find_next(study, rater, seed=seed)
+            if first is not None:
+                answer(rater, first, at=0)
+                find_next(study, rater, at=1, seed=seed + 1000)
+
+        works = [partial(come, rater, seed) for seed, rater in enumerate(raters)]
+        assert run_at_once(works) == []
+        held: Counter[int] = Counter()
+        of_rater: Counter[tuple[int, int]] = Counter()
+        for assignment in Assignment.objects.select_related("pair"):
+            of_rater[assignment.rater_id, assignment.pair_id] += 1
+            held[assignment.pair_id] += assignment.pair.purpose != PairPurpose.GOLD
+        assert set(of_rater.values()) == {1}, "nobody gets a pair twice"
+        assert max(held.values()) == 2
+        assert held.total() == 100, "no place is lost either"
+        for pair in Pair.objects.annotate(n=Count("ratings")):
+            assert pair.n_ratings == pair.n
 
     @pytest.mark.django_db(transaction=True)
     def test_one_rater_in_many_windows_gets_one_assignment(self) -> None:
