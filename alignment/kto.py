@@ -2,14 +2,14 @@
 
 Ethayarajh et al. 2024, eq. 7, arXiv:2402.01306, by TRL's trainer. It needs no pair: a clip that
 was preferred is desirable, one that was not is undesirable, and both clips of a pair that raters
-found bad are undesirable. The stock loss is about sums over codes; clips are scaled to a common
-number of codes, so that long and short ones count alike.
+found bad are undesirable. Clips that never had a partner may be among them. The stock loss is
+about sums over codes; clips are scaled to a common number of codes, so that long and short ones
+count alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -26,7 +26,7 @@ from alignment.config import KtoConfig
 from alignment.errors import RunFolderError
 from alignment.outcomes import Outcome
 from alignment.passes import divergence, figures, log_figures, recorded_passes
-from alignment.runs import Preference, RunFolder
+from alignment.runs import LabelledClip, Preference, RunFolder
 from alignment.stopping import StopSwitch
 from alignment.training import Material, train_adapter
 
@@ -34,27 +34,17 @@ POLICY_PASS, PARENT_PASS = 1, 3
 """Among the four passes of a step; the others are those of mismatched prompts and clips."""
 
 
-@dataclass(frozen=True)
-class RatedClip:
-    """A clip that raters wanted or did not want."""
-
-    header: tuple[int, ...]
-    codes: Path
-    is_desirable: bool
-    weight: float
-
-
-def rated_clips(rows: Sequence[Preference]) -> list[RatedClip]:
+def rated_clips(rows: Sequence[Preference]) -> list[LabelledClip]:
     """Returns the clips of rows, chosen first; ties say of neither clip whether it is good."""
-    clips: list[RatedClip] = []
+    clips: list[LabelledClip] = []
     for row in rows:
         match row.outcome:
             case Outcome.CHOSEN:
-                clips.append(RatedClip(row.header, row.chosen, True, row.weight))
-                clips.append(RatedClip(row.header, row.rejected, False, row.weight))
+                clips.append(LabelledClip(row.header, row.chosen, True, row.weight))
+                clips.append(LabelledClip(row.header, row.rejected, False, row.weight))
             case Outcome.BOTH_BAD:
-                clips.append(RatedClip(row.header, row.chosen, False, row.weight))
-                clips.append(RatedClip(row.header, row.rejected, False, row.weight))
+                clips.append(LabelledClip(row.header, row.chosen, False, row.weight))
+                clips.append(LabelledClip(row.header, row.rejected, False, row.weight))
             case Outcome.TIE:
                 continue
             case _:
@@ -69,7 +59,7 @@ class RatedClipCollator:
     followed by the clip of the one before it.
     """
 
-    def __init__(self, rows: ClipRows, clips: Sequence[RatedClip], mean_codes: float) -> None:
+    def __init__(self, rows: ClipRows, clips: Sequence[LabelledClip], mean_codes: float) -> None:
         self.rows = rows
         self.clips = clips
         self._mean_codes = mean_codes
@@ -129,7 +119,7 @@ def read_figures(logs: Mapping[str, float]) -> dict[str, float]:
 
 
 def trainer_arguments(
-    config: KtoConfig, clips: Sequence[RatedClip], folder: Path, mean_codes: float, device: str
+    config: KtoConfig, clips: Sequence[LabelledClip], folder: Path, mean_codes: float, device: str
 ) -> KTOConfig:
     """Returns the arguments of the stock trainer; every length limit is off.
 
@@ -155,7 +145,7 @@ def build_trainer(material: Material) -> ClipTrainer:
     """Returns a KTO trainer of a new adapter; the clips are in one random order."""
     config = material.config
     assert isinstance(config, KtoConfig)
-    clips = rated_clips(material.train)
+    clips = [*rated_clips(material.train), *material.clips]
     if not clips:
         raise RunFolderError("KTO needs a clip that was preferred or found bad, got only ties")
     order = np.random.default_rng(config.seed).permutation(len(clips))

@@ -38,6 +38,8 @@ class Method:
     outcomes: frozenset[Outcome]
     """All outcomes of pairs it can learn from; its settings may want fewer."""
     needs_reward_model: bool = False
+    reads_single_clips: bool = False
+    """Whether it learns from clips without a partner as well."""
 
     @property
     def config_class(self) -> type[Settings]:
@@ -74,6 +76,7 @@ _ALL = (
         config_place="alignment.config:KtoConfig",
         train_place="alignment.kto:train_kto",
         outcomes=CHOSEN | {Outcome.BOTH_BAD},
+        reads_single_clips=True,
     ),
     Method(
         name="expert",

@@ -69,6 +69,18 @@ class Preference:
 
 
 @dataclass(frozen=True)
+class LabelledClip:
+    """One clip without a partner that somebody wanted or did not want."""
+
+    header: tuple[int, ...]
+    """Text ids the clip was conditioned on."""
+    codes: Path
+    """File with the codes as sampled, int16 [K, T]."""
+    is_desirable: bool
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class RunFolder:
     """A run.json that was read and found whole, with its folder."""
 
@@ -92,6 +104,8 @@ class RunFolder:
     """A reward checkpoint that is never learned from and says when to stop."""
     prompts: Path | None = None
     """Prompts to sample clips for, JSON lines."""
+    clips: Path | None = None
+    """Good and bad clips that have no partner, JSON lines."""
 
     @property
     def chain(self) -> tuple[Path, ...]:
@@ -110,7 +124,7 @@ def read_run(folder: Path) -> RunFolder:
     allowed = {
         *("base", "adapters", "preferences", "codes_root", "method", "config", "name"),
         *("parent", "parent_hash", "dataset_sha256"),
-        *("reward_model", "judge_model", "prompts"),
+        *("reward_model", "judge_model", "prompts", "clips"),
     }
     needed = {"base", "preferences", "codes_root", "method", "name"}
     if absent := sorted(needed - set(stored)):
@@ -143,7 +157,10 @@ def read_run(folder: Path) -> RunFolder:
         reward_model=_beside(folder, stored.get("reward_model")),
         judge_model=_beside(folder, stored.get("judge_model")),
         prompts=_beside(folder, stored.get("prompts")),
+        clips=_beside(folder, stored.get("clips")),
     )
+    if run.clips is not None and not method.reads_single_clips:
+        raise RunFolderError(f"method {method.name} learns from pairs, {RUN_FILE} names clips")
     scorers = [place for place in (run.reward_model, run.judge_model) if place]
     for place in (*run.chain, run.codes_root, *scorers):
         if not place.is_dir():
@@ -178,6 +195,61 @@ def read_preferences(run: RunFolder, *, needs_train: bool = True) -> list[Prefer
     return rows
 
 
+def read_clips(
+    run: RunFolder, *, n_codebooks: int, codebook_size: int, text_lengths: range
+) -> list[LabelledClip]:
+    """Returns the single clips of a run in order; RunFolderError says which line is none.
+
+    text_lengths: how many ids a header of the core can have.
+    """
+    if run.clips is None:
+        return []
+    try:
+        lines = run.clips.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise RunFolderError(f"{run.clips} cannot be read: {exc}") from exc
+    clips = []
+    for number, line in enumerate(lines, 1):
+        place = f"{run.clips} line {number}"
+        try:
+            row = json.loads(line)
+            clip = LabelledClip(
+                header=tuple(int(text_id) for text_id in row["header"]),
+                codes=run.codes_root / row["codes"],
+                is_desirable=row["label"],
+                weight=float(row.get("weight", 1.0)),
+            )
+        except KeyError as exc:
+            raise RunFolderError(f"{place} lacks {exc}") from exc
+        except (ValueError, TypeError) as exc:
+            raise RunFolderError(f"{place} is not a clip: {exc}") from exc
+        if not isinstance(clip.is_desirable, bool):
+            raise RunFolderError(f"{place}: a label is true or false, got {clip.is_desirable!r}")
+        if not 0.0 < clip.weight <= 1000.0:
+            raise RunFolderError(
+                f"{place}: a weight is above 0 and at most 1000, got {clip.weight}"
+            )
+        _check_header(clip.header, text_lengths, f"clip {row['codes']}")
+        check_codes(clip.codes, n_codebooks=n_codebooks, codebook_size=codebook_size)
+        clips.append(clip)
+    return clips
+
+
+def check_codes(path: Path, *, n_codebooks: int, codebook_size: int) -> int:
+    """Returns how many frames a file of codes has, once they are known to fit the core."""
+    codes = load_codes(path)
+    if codes.shape[0] != n_codebooks or codes.shape[1] < 1:
+        raise RunFolderError(
+            f"{path}: expected codes of shape [{n_codebooks}, T], got {codes.shape}"
+        )
+    if not 0 <= int(codes.min()) <= int(codes.max()) < codebook_size:
+        raise RunFolderError(
+            f"{path}: codes are 0 to {codebook_size - 1}, "
+            f"got {int(codes.min())} to {int(codes.max())}"
+        )
+    return int(codes.shape[1])
+
+
 def load_codes(path: Path) -> NDArray[np.int16]:
     """Returns the codes [K, T] of a file."""
     try:
@@ -198,31 +270,26 @@ def check_lengths(
     """
     lengths = []
     for row in preferences:
-        shapes = []
-        for path in (row.chosen, row.rejected):
-            codes = load_codes(path)
-            if codes.shape[0] != n_codebooks or codes.shape[1] < 1:
-                raise RunFolderError(
-                    f"{path}: expected codes of shape [{n_codebooks}, T], got {codes.shape}"
-                )
-            if not 0 <= int(codes.min()) <= int(codes.max()) < codebook_size:
-                raise RunFolderError(
-                    f"{path}: codes are 0 to {codebook_size - 1}, "
-                    f"got {int(codes.min())} to {int(codes.max())}"
-                )
-            shapes.append(codes.shape[1])
-        if shapes[0] != shapes[1]:
+        first, second = (
+            check_codes(path, n_codebooks=n_codebooks, codebook_size=codebook_size)
+            for path in (row.chosen, row.rejected)
+        )
+        if first != second:
             raise RunFolderError(
-                f"the clips of pair {row.pair} have {shapes[0]} and {shapes[1]} frames; "
+                f"the clips of pair {row.pair} have {first} and {second} frames; "
                 "clips of a pair are equally long"
             )
-        if len(row.header) not in text_lengths:
-            allowed = " to ".join(str(n) for n in sorted({text_lengths[0], text_lengths[-1]}))
-            raise RunFolderError(
-                f"the header of pair {row.pair} has {len(row.header)} ids, the core reads {allowed}"
-            )
-        lengths.append(shapes[0])
+        _check_header(row.header, text_lengths, f"pair {row.pair}")
+        lengths.append(first)
     return lengths
+
+
+def _check_header(header: tuple[int, ...], text_lengths: range, name: str) -> None:
+    if len(header) not in text_lengths:
+        allowed = " to ".join(str(n) for n in sorted({text_lengths[0], text_lengths[-1]}))
+        raise RunFolderError(
+            f"the header of {name} has {len(header)} ids, the core reads {allowed}"
+        )
 
 
 def _parse(line: str, run: RunFolder, number: int) -> Preference:

@@ -35,10 +35,13 @@ from alignment.runs import (
     PARTIAL_FOLDER,
     PROGRESS_FILE,
     SUMMARY_FILE,
+    LabelledClip,
     Preference,
     RunFolder,
     Split,
     check_lengths,
+    load_codes,
+    read_clips,
     read_preferences,
 )
 from alignment.samples import SampleWriter, sampled_prompts, usual_sampling
@@ -98,6 +101,8 @@ class Material:
     """The rows to learn from, of outcomes that the run's settings ask for."""
     held_out: tuple[Preference, ...]
     """The rows that only measure; all of them prefer one clip."""
+    clips: tuple[LabelledClip, ...]
+    """Clips to learn from that have no partner."""
     n_unused: int
     """Rows of other outcomes."""
     mean_codes: float
@@ -138,7 +143,7 @@ def train_run(run: RunFolder, *, stop: StopSwitch, device: str = "cpu") -> dict[
 def prepare_run(run: RunFolder, device: str) -> Material:
     """Returns what a run is trained from; RunFolderError says what does not fit."""
     assert isinstance(run.config, TrainingConfig)
-    preferences = read_preferences(run)
+    preferences = read_preferences(run, needs_train=run.clips is None)
     core, parent_hash = load_parent(run)
     n_frames = check_lengths(
         preferences,
@@ -154,7 +159,14 @@ def prepare_run(run: RunFolder, device: str) -> Material:
             lengths.append(length)
         elif row.split is Split.HELD_OUT and row.outcome is Outcome.CHOSEN:
             held_out.append(row)
-    if not train:
+    clips = read_clips(
+        run,
+        n_codebooks=core.n_codebooks,
+        codebook_size=core.codebook_size,
+        text_lengths=text_lengths(core),
+    )
+    lengths += [load_codes(clip.codes).shape[1] for clip in clips]
+    if not train and not clips:
         raise RunFolderError(
             f"{run.preferences} has {len(preferences)} rows, none to train on whose outcome is "
             f"one of {sorted(wanted)}"
@@ -164,6 +176,7 @@ def prepare_run(run: RunFolder, device: str) -> Material:
         model=FlatAudioLM(core),
         train=tuple(train),
         held_out=tuple(held_out),
+        clips=tuple(clips),
         n_unused=len(preferences) - len(train) - len(held_out),
         mean_codes=core.n_codebooks * sum(lengths) / len(lengths),
         parent_hash=parent_hash,
@@ -238,6 +251,7 @@ def train_adapter(
         "n_train": len(material.train),
         "n_held_out": len(material.held_out),
         "n_unused": material.n_unused,
+        **({"n_clips": len(material.clips)} if material.clips else {}),
         "held_out": _told(agreement) if agreement else None,
         "training": last_logged(trainer, read),
         "n_steps": trainer.state.max_steps,
