@@ -16,6 +16,7 @@ from django.db.models import (
     QuerySet,
 )
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from attune.catalog.models import Clip, ClipStatus, Population
 from attune.raters.models import Rater
@@ -27,6 +28,7 @@ from attune.ratings.pairing_selectors import EVIDENCE, has_left_rotation
 from attune.ratings.sessions import count_session
 
 AUDIO_SALT = "audio"
+DEFAULT_QUESTION = gettext_noop("Which do you prefer?")
 FAILURES_TO_PAUSE = 4
 
 
