@@ -188,6 +188,7 @@ def _train(options: argparse.Namespace, stop: StopSwitch) -> dict[str, Any] | No
     set_verbosity_error()
     warnings.simplefilter("ignore", FutureWarning)  # of libraries about each other
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    logging.getLogger("alignment").setLevel(logging.INFO)
     return train_run(run, stop=stop, device=options.device)
 
 

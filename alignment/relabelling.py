@@ -8,6 +8,7 @@ against the worst of several clips: Yuan et al. 2024, arXiv:2401.10020.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +25,8 @@ from generator.lm.sampling import SamplingSettings
 
 DRAWN_FOLDER = "drawn"
 BATCH_CLIPS = 32
+
+logger = logging.getLogger(__name__)
 
 
 def label_by_reward(
@@ -93,6 +96,7 @@ def draw_clips(
             with partial.open("wb") as file:
                 np.save(file, clip.codes)
             partial.replace(path)
+        logger.info("drew %d of %d clips", start + len(batch), len(missing))
     return wanted
 
 
