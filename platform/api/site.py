@@ -16,6 +16,7 @@ from api import (
     schedules,
     scores,
     studies,
+    trust,
 )
 from api.access import EVERYONE, allow
 from api.errors import ExplainingAPI, add_error_answers
@@ -48,6 +49,7 @@ for router in (
     scores.router,
     rotation.router,
     leaderboard.router,
+    trust.router,
     jobs.router,
 ):
     api.add_router("", router)

@@ -16,6 +16,7 @@ from attune.ratings.models import (
     Remark,
     Study,
 )
+from attune.ratings.trust_models import OpponentTally, RaterExclusion, RaterWarning, WorkDecision
 
 
 @admin.register(Study)
@@ -133,3 +134,36 @@ class RemarkAdmin(EvidenceAdmin):
     """Raters' words about moments of clips."""
 
     list_display = ("assignment", "side", "at_s", "text", "created_at")
+
+
+@admin.register(RaterExclusion)
+class RaterExclusionAdmin(EvidenceAdmin):
+    """Raters left out of datasets; made and lifted by rule, in the console, or over the API."""
+
+    list_display = ("rater", "rule", "rule_version", "reason", "made_at", "made_by", "lifted_at")
+    list_filter = ("rule",)
+
+
+@admin.register(RaterWarning)
+class RaterWarningAdmin(EvidenceAdmin):
+    """Kind words to raters."""
+
+    list_display = ("rater", "rule", "rule_version", "made_at")
+
+
+@admin.register(WorkDecision)
+class WorkDecisionAdmin(EvidenceAdmin):
+    """Work that was accepted, or not."""
+
+    list_display = ("rater", "study", "is_accepted", "n_ratings", "reason", "decided_at")
+    list_filter = ("study", "is_accepted")
+
+
+@admin.register(OpponentTally)
+class OpponentTallyAdmin(EvidenceAdmin):
+    """What the chooser knows of two checkpoints."""
+
+    list_display = (
+        *("population", "first_checkpoint", "second_checkpoint"),
+        *("n_first", "n_second", "n_ties"),
+    )

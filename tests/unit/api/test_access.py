@@ -62,6 +62,11 @@ ADDRESSES = [
     ("POST", "rotation/none/retire", ENGINEER),
     ("GET", "leaderboard", READER),
     ("GET", "win-rates?checkpoint=none", READER),
+    ("GET", "raters", READER),
+    ("GET", f"raters/{ANY_ID}", READER),
+    ("POST", f"raters/{ANY_ID}/exclusion", ENGINEER),
+    ("POST", f"raters/{ANY_ID}/exclusion/lift", ENGINEER),
+    ("POST", f"raters/{ANY_ID}/work", ENGINEER),
     ("GET", "jobs", READER),
 ]
 

@@ -164,7 +164,7 @@ class TestRequests:
         with pytest.raises(PairingError, match="is for people"):
             request(study, purpose="judging", checkpoints=[checkpoint, simulated])
         with pytest.raises(PairingError, match="gold pairs need 1 different"):
-            request(study, purpose="gold", checkpoints=[checkpoint, simulated])
+            request(study, purpose="gold", checkpoints=[checkpoint, make_checkpoint()])
         assert not Pair.objects.exists()
         assert not Job.objects.exists()
 
