@@ -18,14 +18,21 @@ from alignment.gate import (
     relative_diversity,
     silence_share,
 )
-from alignment.gate_distribution import measure_distance, relative_spread
+from alignment.gate_adherence import prompt_gaps, relative_adherence
+from alignment.gate_distribution import Distance, measure_distance, relative_spread
 from alignment.gate_embedding import ClipEmbedder
+from alignment.scoring import wilson_interval
 from alignment.shifts import LEVEL, Shift, measure_shifts
 from generator.errors import GeneratorError
+from generator.families import AnyCore
 from generator.synthesis import GeneratedClip
 
 ClipsByPrompt = Mapping[str, Sequence[GeneratedClip]]
 EmbedderSource = Callable[[], ClipEmbedder]
+NOTHING_HELD_OUT = (
+    "no preference was held out of training; the next round holds some out where its preferences "
+    "are on two prompts or more"
+)
 
 
 @dataclass(frozen=True)
@@ -38,14 +45,24 @@ class Figure:
 
 @dataclass(frozen=True)
 class GateClips:
-    """Clips by prompt: the candidate's, and sets of its base's, the first of the same seeds."""
+    """Clips by prompt: the candidate's, and sets of its base's, the first of the same seeds.
+
+    `anchor` are sets like `base` of the full checkpoint from which all began; it is `base` itself
+    where that is the anchor.
+    """
 
     candidate: ClipsByPrompt
     base: Sequence[ClipsByPrompt]
+    anchor: Sequence[ClipsByPrompt]
     once: Sequence[GeneratedClip]
     """Clips of the candidate ..."""
     again: Sequence[GeneratedClip]
     """... and the same requests answered by the candidate loaded anew."""
+
+    @property
+    def is_base_anchor(self) -> bool:
+        """Whether the candidate was trained on the anchor itself."""
+        return self.anchor is self.base
 
     @property
     def of_candidate(self) -> list[GeneratedClip]:
@@ -63,9 +80,13 @@ def measure_clips(
     *,
     duration_s: float,
     find_embedder: EmbedderSource,
+    anchor: AnyCore,
     rng: np.random.Generator,
 ) -> dict[str, Figure]:
-    """Returns the figures by the names of their checks; clips were asked to last duration_s."""
+    """Returns the figures by the names of their checks; clips were asked to last duration_s.
+
+    anchor: the core whose clips `clips.anchor` are.
+    """
     made, shown = clips.of_candidate, {**clips.counts, "duration_s": duration_s}
     found = {
         "integrity": _figure(
@@ -77,9 +98,12 @@ def measure_clips(
         "duration": _figure(lambda: duration_error_s(made, [duration_s] * len(made)), shown),
         "diversity": _figure(lambda: relative_diversity(clips.candidate, clips.base[0]), shown),
     }
-    shifts = _shifts(clips)
+    shifts = _shifts(clips.candidate, clips.base)
+    since_anchor = shifts if clips.is_base_anchor else _shifts(clips.candidate, clips.anchor)
     found["loudness_shift"] = _loudness_figure(shifts, shown)
+    found["anchor_loudness"] = _loudness_figure(since_anchor, shown)
     found |= _embedding_figures(clips, shifts, shown, find_embedder=find_embedder, rng=rng)
+    found["prompt_adherence"] = _adherence_figure(clips, shown, anchor, rng)
     return found
 
 
@@ -95,8 +119,9 @@ def held_out_figures(summary: Mapping[str, Any], counts: Mapping[str, Any]) -> d
         "n_by_new_raters": counts.get("held_out_by_new_raters", 0),
     }
     if not held_out.get("n"):
-        missing = Figure(None, {**shown, "error": "no preference was held out of training"})
+        missing = Figure(None, {**shown, "error": NOTHING_HELD_OUT})
         return {"held_out_accuracy": missing, "chosen_nll": missing}
+    _, least = wilson_interval(0, held_out["n"])
     raters = (
         f"{shown['n_by_new_raters']} of them by raters held out too"
         if shown["n_raters_held_out"]
@@ -107,7 +132,7 @@ def held_out_figures(summary: Mapping[str, Any], counts: Mapping[str, Any]) -> d
         f"of {held_out['n']} preferences on prompts held out; {raters}"
     )
     return {
-        "held_out_accuracy": Figure(held_out["high"], {**shown, "remark": remark}),
+        "held_out_accuracy": Figure(held_out["high"], {**shown, "least": least, "remark": remark}),
         "chosen_nll": Figure(held_out["nll_increase"], shown),
     }
 
@@ -120,10 +145,10 @@ def _figure(measure: Callable[[], float], details: Mapping[str, Any]) -> Figure:
         return Figure(None, {**details, "error": str(exc)})
 
 
-def _shifts(clips: GateClips) -> dict[str, Shift] | str:
+def _shifts(candidate: ClipsByPrompt, base: Sequence[ClipsByPrompt]) -> dict[str, Shift] | str:
     """Returns the shifts by name, or why there are none."""
     try:
-        return measure_shifts(clips.candidate, clips.base[0])
+        return measure_shifts(candidate, base[0])
     except (AlignmentError, GeneratorError) as exc:
         return str(exc)
 
@@ -136,6 +161,21 @@ def _loudness_figure(shifts: dict[str, Shift] | str, shown: Mapping[str, Any]) -
     if level.low is not None and level.high is not None:
         remark += f", {level.low:+.2f} to {level.high:+.2f}"
     return Figure(abs(level.mean), {**shown, "shift": level.to_json(), "remark": remark})
+
+
+def _adherence_figure(
+    clips: GateClips, shown: Mapping[str, Any], anchor: AnyCore, rng: np.random.Generator
+) -> Figure:
+    try:
+        of_candidate = prompt_gaps(anchor, clips.candidate)
+        found = relative_adherence(of_candidate, prompt_gaps(anchor, clips.anchor[0]), rng)
+    except (AlignmentError, GeneratorError) as exc:
+        return Figure(None, {**shown, "error": str(exc)})
+    remark = (
+        f"{found.ratio:.3f}, {found.low:.3f} to {found.high:.3f}: clips are {found.candidate:.3f} "
+        f"nats a code likelier under their prompt than under others, the anchor's {found.base:.3f}"
+    )
+    return Figure(found.high, {**shown, "adherence": asdict(found), "remark": remark})
 
 
 def _embedding_figures(
@@ -156,22 +196,33 @@ def _embedding_figures(
         base = np.stack([_embeddings(embedder, one) for one in clips.base])
         distance = measure_distance(candidate, base, rng)
         spread = relative_spread(candidate, base[0], rng)
+        if clips.is_base_anchor:
+            drift = distance
+        else:
+            anchor = np.stack([_embeddings(embedder, one) for one in clips.anchor])
+            drift = measure_distance(candidate, anchor, rng)
     except (AlignmentError, GeneratorError) as exc:
         missing = Figure(None, {**details, "error": str(exc)})
-        return {"distribution": missing, "embedding_diversity": missing}
-    band = distance.band
-    details |= {"distance": distance.distance, "band": band.to_json(), "reads": embedder.reads}
-    details["remark"] = (
-        f"distance {distance.distance:.3g}; the base is {band.low:.3g} to {band.high:.3g} from "
-        f"itself, {band.n_clips} clips a side"
-    )
+        names = ("distribution", "anchor_distribution", "embedding_diversity")
+        return dict.fromkeys(names, missing)
     remark = f"spread {spread.ratio:.3f}, {spread.low:.3f} to {spread.high:.3f}"
     return {
-        "distribution": Figure(distance.ratio, details),
+        "distribution": _distance_figure(distance, {**details, "reads": embedder.reads}),
+        "anchor_distribution": _distance_figure(drift, {**shown, "reads": embedder.reads}),
         "embedding_diversity": Figure(
             spread.high, {**shown, "spread": asdict(spread), "remark": remark}
         ),
     }
+
+
+def _distance_figure(found: Distance, details: Mapping[str, Any]) -> Figure:
+    band = found.band
+    remark = (
+        f"distance {found.distance:.3g}; what it is compared with is {band.low:.3g} to "
+        f"{band.high:.3g} from itself, {band.n_clips} clips a side"
+    )
+    told = {"distance": found.distance, "band": band.to_json(), "remark": remark}
+    return Figure(found.ratio, {**details, **told})
 
 
 def _embeddings(embedder: ClipEmbedder, clips: ClipsByPrompt) -> NDArray[np.float32]:

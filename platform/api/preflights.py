@@ -40,6 +40,14 @@ class RoundRequest(Request):
     name: Annotated[str, Field(min_length=1, max_length=120)] | None = None
 
 
+class HeldOutAnswer(Schema):
+    """The held-out preferences that the gate can measure on, beside how many it needs."""
+
+    n: int
+    n_needed: int
+    is_enough: bool
+
+
 class LeakageAnswer(Schema):
     """What held-out preferences share with those that are trained on."""
 
@@ -86,6 +94,7 @@ class PreflightAnswer(Schema):
     refusals: list[str]
     warnings: list[str]
     counts: Counts
+    held_out: HeldOutAnswer
     leakage: LeakageAnswer
     n_repeated_pairs: int
     estimate: EstimateAnswer
@@ -145,6 +154,11 @@ def preflight_answer(found: Preflight) -> PreflightAnswer:
         refusals=list(found.refusals),
         warnings=list(found.warnings),
         counts=dict(found.counts),
+        held_out=HeldOutAnswer(
+            n=found.held_out.n,
+            n_needed=found.held_out.n_needed,
+            is_enough=found.held_out.is_enough,
+        ),
         leakage=LeakageAnswer(
             prompts=leakage.n_prompts,
             raters=leakage.n_raters,

@@ -109,12 +109,19 @@ def _measured(evaluation: Evaluation) -> Measured | None:
     is_least = check.bound is Bound.AT_LEAST
     found = Measured(figure, least=limit) if is_least else Measured(figure, most=limit)
     match evaluation.check_name, details:
-        case "distribution", {"distance": float(distance), "band": {"low": low, "high": high}}:
+        case "distribution" | "anchor_distribution", {
+            "distance": float(distance),
+            "band": {"low": low, "high": high},
+        }:
             # The figure counts in upper ends of the band; the picture shows the distances.
             found = Measured(distance, band=(low, high), most=limit * high)
-        case "loudness_shift", {"shift": {"mean": mean, "low": low, "high": high}}:
+        case "loudness_shift" | "anchor_loudness", {
+            "shift": {"mean": mean, "low": low, "high": high}
+        }:
             found = Measured(mean, low, high, least=-limit, most=limit)
         case "embedding_diversity", {"spread": {"ratio": ratio, "low": low, "high": high}}:
+            found = Measured(ratio, low, high, least=limit)
+        case "prompt_adherence", {"adherence": {"ratio": ratio, "low": low, "high": high}}:
             found = Measured(ratio, low, high, least=limit)
         case "held_out_accuracy", {"accuracy": accuracy, "low": low, "high": high}:
             found = Measured(accuracy, low, high, least=limit)

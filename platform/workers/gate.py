@@ -15,7 +15,7 @@ import structlog
 from django.conf import settings
 
 from attune.catalog.models import Checkpoint, Prompt, PromptSet
-from attune.catalog.storage import checkpoint_chain, checkpoint_folder
+from attune.catalog.storage import checkpoint_chain, checkpoint_folder, full_checkpoint
 from attune.jobs.models import Job
 from attune.rounds.models import Round, RoundState
 from attune.rounds.services import finish_gate, record_evaluation
@@ -63,13 +63,22 @@ PLAN = GatePlan()
 
 @dataclass(frozen=True)
 class Trial:
-    """What is judged: a candidate beside its base, on prompts, from seeds of its own."""
+    """What is judged: a candidate beside its base, on prompts, from seeds of its own.
+
+    Beside stands the anchor as well, the full checkpoint from which all rounds began: what each
+    of them may change adds up.
+    """
 
     candidate: Checkpoint
     base: Checkpoint
     prompts: Sequence[Prompt]
     sampling: dict[str, Any]
     seed: str
+
+    @property
+    def anchor(self) -> Checkpoint:
+        """The full checkpoint that the base adapts, or is."""
+        return full_checkpoint(self.base)
 
     @classmethod
     def of_round(cls, round: Round, candidate: Checkpoint) -> Trial:
@@ -135,32 +144,41 @@ def measure_candidate(
         for folder in (full_folder, *adapter_folders):
             verify_folder(folder)
         base = warm.get(trial.base)
+        anchor = base if trial.anchor == trial.base else warm.get(trial.anchor)
     verify_folder(checkpoint_folder(trial.candidate))
     candidate = warm.get(trial.candidate)
     if names := bad_weights(candidate):
         error = f"{len(names)} weights hold NaN or infinities, such as {names[0]}"
         return {"finite": Figure(0.0, {"weights": names, "remark": error})}
     lease.renew(at_once=True)
-    clips = _make_clips(trial, candidate, base, lease, plan)
+    clips = _make_clips(trial, candidate, base=base, anchor=anchor, lease=lease, plan=plan)
     lease.renew(at_once=True)
     return measure_clips(
         clips,
         duration_s=plan.duration_s,
+        anchor=anchor.core,
         find_embedder=partial(_embedder, trial, clips.of_candidate[0]),
         rng=np.random.default_rng(gate_seed(trial.seed, 0, 0)),
     )
 
 
 def _make_clips(
-    trial: Trial, candidate: Generator, base: Generator, lease: Lease, plan: GatePlan
+    trial: Trial,
+    candidate: Generator,
+    *,
+    base: Generator,
+    anchor: Generator,
+    lease: Lease,
+    plan: GatePlan,
 ) -> GateClips:
-    """Returns the clips of both sides; the base's first set has the candidate's seeds."""
+    """Returns the clips of all sides; the first set of each has the candidate's seeds."""
     from alignment.gate_measuring import GateClips
 
     fresh = load_fresh(trial.candidate)
     requests = gate_requests(trial, plan)
     n_clips = sum(len(batch) for batch in requests[0].values())
-    counter = _Counter(lease, (1 + plan.n_sets) * n_clips + 2 * plan.n_regenerated)
+    n_sets = 1 + plan.n_sets * (1 if anchor is base else 2)
+    counter = _Counter(lease, n_sets * n_clips + 2 * plan.n_regenerated)
     first = next(iter(requests[0].values()))[: plan.n_regenerated]
     asked = candidate.settings(trial.sampling)
     once = _generate([first], candidate, asked, counter)[0]
@@ -169,7 +187,11 @@ def _make_clips(
     with _blaming_base(trial.base):
         asked = base.settings(trial.sampling)
         of_base = [_by_prompt(one, base, asked, counter) for one in requests]
-    return GateClips(candidate=of_candidate, base=of_base, once=once, again=again)
+        of_anchor = of_base
+        if anchor is not base:
+            asked = anchor.settings(trial.sampling)
+            of_anchor = [_by_prompt(one, anchor, asked, counter) for one in requests]
+    return GateClips(candidate=of_candidate, base=of_base, anchor=of_anchor, once=once, again=again)
 
 
 def _embedder(trial: Trial, clip: GeneratedClip) -> ClipEmbedder:

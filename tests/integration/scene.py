@@ -29,10 +29,17 @@ from attune.ratings.models import Study
 from attune.ratings.services import assign_pair, create_study, record_rating, request_pairs
 from attune.rounds.models import Round
 from attune.rounds.services import create_round
-from tests.tiny import write_tiny_checkpoint, write_tiny_encoder
+from tests.tiny import TINY_PROMPTS, write_tiny_checkpoint, write_tiny_encoder
 from workers.claims import carry_out, new_owner
 
 N_PREFERENCES = 12
+PROMPTS = (
+    *TINY_PROMPTS,
+    "slow dance music on a music box",
+    "a mellow ballad with driving drums in a minor key",
+    "fast and sparse, piano",
+)
+"""Six that the tiny planner tells apart."""
 
 
 @cache
@@ -64,10 +71,7 @@ def add_test_prompts() -> PromptSet:
     prompt_set = add_prompt_set(name="tests")
     add_prompts(
         prompt_set=prompt_set,
-        rows=[
-            PromptRow(text=f"a slow ballad on piano, take {number}", is_held_out=number >= 4)
-            for number in range(6)
-        ],
+        rows=[PromptRow(text=text, is_held_out=number >= 4) for number, text in enumerate(PROMPTS)],
     )
     return prompt_set
 

@@ -22,6 +22,17 @@ REWARDED_METHODS = (RoundMethod.GRPO, RoundMethod.RLOO)
 """Methods that make clips of their own and have a reward model judge them."""
 
 
+class Verdict(models.TextChoices):
+    """Whether a check let the candidate through; only PASSED does.
+
+    NOT_MEASURED: there was nothing to measure, or so little that no figure could have failed.
+    """
+
+    PASSED = "passed", "passed"
+    FAILED = "failed", "failed"
+    NOT_MEASURED = "not_measured", "not measured"
+
+
 class Outcome(models.TextChoices):
     """What the ratings of a pair say together."""
 

@@ -1,7 +1,8 @@
 """The checks that a candidate checkpoint passes before it enters rotation.
 
-A figure is measured elsewhere; here it is only held against its threshold. A figure that is
-missing or not a number fails: what was not measured has not been shown to be well.
+A figure is measured elsewhere; here it is only held against its threshold. A check whose figure is
+missing, or could not have failed, is not measured and lets nothing through: what was not measured
+has not been shown to be well.
 """
 
 import math
@@ -10,8 +11,10 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 
 from attune.ratings.people_gate import PEOPLE_SETTINGS, PeopleGateError, people_gate_of
+from attune.rounds.choices import Verdict
 from attune.rounds.errors import RoundError
 
+WILSON_Z = 1.96
 DEFAULT_CANARY_SHARE = {"people": 0.1, "rehearsal": 0.5}
 
 
@@ -44,11 +47,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Whether a figure passed, the threshold used, and a sentence for people."""
+    """What a check says of a figure, the threshold used, and a sentence for people."""
 
-    has_passed: bool
+    verdict: Verdict
     threshold: float
     sentence: str
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether the candidate is let through."""
+        return self.verdict is Verdict.PASSED
 
 
 CHECKS: Mapping[str, Check] = {
@@ -100,6 +108,28 @@ CHECKS: Mapping[str, Check] = {
             2.0,
         ),
         Check(
+            Step.DISTRIBUTION,
+            "anchor_distribution",
+            "Frechet distance to the anchor over the upper end of the anchor's own band",
+            Bound.AT_MOST,
+            3.0,
+        ),
+        Check(
+            Step.DISTRIBUTION,
+            "anchor_loudness",
+            "change of the mean level since the anchor in decibels, either way",
+            Bound.AT_MOST,
+            4.0,
+        ),
+        Check(
+            Step.DISTRIBUTION,
+            "prompt_adherence",
+            "upper end of the 95% interval of how well clips fit their own prompt, over the "
+            "anchor's",
+            Bound.AT_LEAST,
+            0.5,
+        ),
+        Check(
             Step.DIVERSITY,
             "diversity",
             "share of codes that differ within a prompt, candidate over base",
@@ -122,11 +152,18 @@ class GateError(RoundError, ValueError):
 
 
 def judge(
-    check_name: str, figure: float | None, threshold: float | None = None, *, remark: str = ""
+    check_name: str,
+    figure: float | None,
+    threshold: float | None = None,
+    *,
+    remark: str = "",
+    least: float | None = None,
 ) -> Judgement:
     """Whether `figure` passes the named check at `threshold` (the check's own when None).
 
-    remark: what else people should know of the figure, or why there is none.
+    remark: what else people should know of the figure, or why there is none. least: the least that
+    the figure could have been; where that would pass, the check cannot fail and nothing is said,
+    unless the study asks for 0 or less and so for no check.
     """
     check = CHECKS.get(check_name)
     if check is None:
@@ -134,12 +171,42 @@ def judge(
     limit = check.threshold if threshold is None else threshold
     said = f": {remark}" if remark else ""
     if figure is None:
-        return Judgement(False, limit, f"{check.figure_name} was not measured{said}")
+        sentence = f"{check.figure_name} was not measured{said}"
+        return Judgement(Verdict.NOT_MEASURED, limit, sentence)
     if not math.isfinite(figure):
-        return Judgement(False, limit, f"{check.figure_name} is not a number: {figure}")
+        sentence = f"{check.figure_name} is not a number: {figure}"
+        return Judgement(Verdict.FAILED, limit, sentence)
+    if least is not None and check.bound is Bound.AT_LEAST and least >= limit > 0:
+        sentence = (
+            f"{check.figure_name} is {figure:.4g}, which says nothing: with so few it could not "
+            f"have been below {least:.4g}, and {limit:g} passes{said}"
+        )
+        return Judgement(Verdict.NOT_MEASURED, limit, sentence)
     has_passed = figure >= limit if check.bound is Bound.AT_LEAST else figure <= limit
     wanted = f"{check.bound.value} {limit:g} {'is' if has_passed else 'was'} needed"
-    return Judgement(has_passed, limit, f"{check.figure_name} is {figure:.4g}; {wanted}{said}")
+    return Judgement(
+        Verdict.PASSED if has_passed else Verdict.FAILED,
+        limit,
+        f"{check.figure_name} is {figure:.4g}; {wanted}{said}",
+    )
+
+
+def least_of(details: Mapping[str, object]) -> float | None:
+    """The least that a figure could have been, where its details tell."""
+    least = details.get("least")
+    return float(least) if isinstance(least, int | float) else None
+
+
+def fewest_held_out(threshold: float) -> int | None:
+    """How many held-out preferences the accuracy's check needs to be able to fail.
+
+    None where no number is enough. With all of n wrong the upper end of Wilson's interval is
+    z^2 / (n + z^2).
+    """
+    if threshold <= 0:
+        return None
+    squared = WILSON_Z**2
+    return max(1, math.floor(squared * (1 - threshold) / threshold) + 1)
 
 
 def remark_of(details: Mapping[str, object]) -> str:

@@ -11,6 +11,7 @@ from attune.ratings.models import Pair, Study
 from attune.rounds.choices import REWARDED_METHODS
 from attune.rounds.choices import Outcome as Outcome  # noqa: PLC0414 - offered here as well
 from attune.rounds.choices import RoundMethod as RoundMethod  # noqa: PLC0414
+from attune.rounds.choices import Verdict as Verdict  # noqa: PLC0414
 
 
 class RoundState(models.TextChoices):
@@ -262,17 +263,6 @@ class RoundMetric(models.Model):
 
     def __str__(self) -> str:
         return f"step {self.step} of round {self.round_id}"
-
-
-class Verdict(models.TextChoices):
-    """Whether a check let the candidate through; only PASSED does.
-
-    NOT_MEASURED: there was nothing to measure, or so little that no figure could have failed.
-    """
-
-    PASSED = "passed", "passed"
-    FAILED = "failed", "failed"
-    NOT_MEASURED = "not_measured", "not measured"
 
 
 class Evaluation(models.Model):

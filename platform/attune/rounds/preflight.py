@@ -17,7 +17,7 @@ from attune.catalog.storage import checkpoint_folder, full_checkpoint
 from attune.jobs.models import JobQueue, WorkerReport
 from attune.jobs.selectors import busy_workers, find_worker_report
 from attune.ratings.models import Study
-from attune.rounds.choices import REWARDED_METHODS, RoundMethod
+from attune.rounds.choices import REWARDED_METHODS, Outcome, RoundMethod
 from attune.rounds.config import (
     MAY_HAVE_REWARD_MODEL,
     TIE_AWARE_LOSSES,
@@ -41,6 +41,7 @@ from attune.rounds.evidence import (
     find_duplicates,
     select_for_round,
 )
+from attune.rounds.gate import fewest_held_out, thresholds_of
 from attune.rounds.models import Round, RoundMetric, RoundState
 from attune.rounds.selectors import describe_running, find_base_refusal, find_running_round
 
@@ -80,6 +81,31 @@ class Leakage:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """How many held-out preferences the gate could measure the round on, and how many it needs."""
+
+    n: int
+    n_needed: int
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the gate's check of them could fail, and so says anything when it passes."""
+        return self.n >= self.n_needed
+
+    @property
+    def sentence(self) -> str:
+        """What follows where they are not enough."""
+        if self.n == 0:
+            found = "nothing is held out"
+        else:
+            found = f"{self.n} preference{' is' if self.n == 1 else 's are'} held out"
+        return (
+            f"{found}, {self.n_needed} are needed for the gate to tell whether the round learned: "
+            "its checkpoint will stay out of rotation until an engineer lets it in"
+        )
+
+
+@dataclass(frozen=True)
 class WorkerState:
     """Whether somebody would take the round's job, and what is known of the machine."""
 
@@ -102,6 +128,7 @@ class Preflight:
     n_usable: int
     n_needed: int
     counts: Mapping[str, int]
+    held_out: HeldOut
     leakage: Leakage
     duplicates: Duplicates
     estimate: Estimate
@@ -165,6 +192,7 @@ def examine_plan(plan: Plan, *, now: datetime | None = None) -> Preflight:
         n_usable=selection.n_usable,
         n_needed=n_needed_for(plan.method),
         counts=selection.counts,
+        held_out=(held_out := held_out_of(plan, selection)),
         leakage=leakage,
         duplicates=duplicates,
         estimate=estimate,
@@ -175,6 +203,7 @@ def examine_plan(plan: Plan, *, now: datetime | None = None) -> Preflight:
             _warnings(
                 plan=plan,
                 selection=selection,
+                held_out=held_out,
                 leakage=leakage,
                 duplicates=duplicates,
                 estimate=estimate,
@@ -296,6 +325,17 @@ def disk_space_needed(plan: Plan) -> float:
     return disk_megabytes(_stored_megabytes(full_checkpoint(plan.base_checkpoint)))
 
 
+def held_out_of(plan: Plan, selection: Selection) -> HeldOut:
+    """What the gate could measure the round on; a reward model goes through none."""
+    n = sum(
+        preference.is_held_out and preference.outcome is Outcome.CHOSEN
+        for preference in selection.preferences
+    )
+    threshold = thresholds_of(plan.study.gate)["held_out_accuracy"]
+    n_needed = fewest_held_out(threshold) or 1
+    return HeldOut(n, 0 if plan.method is RoundMethod.REWARD else n_needed)
+
+
 def leakage_of(selection: Selection, duplicates: Duplicates) -> Leakage:
     """What training and held-out preferences share."""
     sides: dict[bool, set[int]] = {True: set(), False: set()}
@@ -315,6 +355,7 @@ def _warnings(
     *,
     plan: Plan,
     selection: Selection,
+    held_out: HeldOut,
     leakage: Leakage,
     duplicates: Duplicates,
     estimate: Estimate,
@@ -323,8 +364,8 @@ def _warnings(
 ) -> list[str]:
     counts = selection.counts
     found = []
-    if counts["held_out"] == 0:
-        found.append("0 preferences are held out: nothing will tell whether the round learned")
+    if not held_out.is_enough:
+        found.append(held_out.sentence)
     if leakage.n_raters:
         found.append(
             f"{leakage.n_held_out_by_known_raters} of {counts['held_out']} held-out preferences "

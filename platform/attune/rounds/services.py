@@ -1,7 +1,7 @@
 """Writes of rounds: freeze, start, log, publish, judge, end."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,14 @@ from attune.jobs.services import enqueue_job, request_job_cancel
 from attune.rounds.choices import RoundMethod
 from attune.rounds.errors import RoundStateError
 from attune.rounds.freeze_services import create_mix, create_round
-from attune.rounds.gate import CHECKS, canary_share_of, judge, remark_of, thresholds_of
+from attune.rounds.gate import (
+    CHECKS,
+    canary_share_of,
+    judge,
+    least_of,
+    remark_of,
+    thresholds_of,
+)
 from attune.rounds.models import (
     RUNNING_STATES,
     Evaluation,
@@ -183,16 +190,17 @@ def record_evaluation(
 ) -> Evaluation:
     """One check of the gate, judged with the study's threshold; a repeat replaces it."""
     threshold = thresholds_of(round.study.gate).get(check_name)
-    judgement = judge(check_name, figure, threshold, remark=remark_of(details or {}))
+    told = details or {}
+    judgement = judge(check_name, figure, threshold, remark=remark_of(told), least=least_of(told))
     evaluation, _ = Evaluation.objects.update_or_create(
         round=round,
         check_name=check_name,
         defaults={
             "figure": _storable(figure),
             "threshold": judgement.threshold,
-            "verdict": Verdict.PASSED if judgement.has_passed else Verdict.FAILED,
+            "verdict": judgement.verdict,
             "sentence": judgement.sentence,
-            "details": _storable(details or {}),
+            "details": _storable(told),
         },
     )
     return evaluation
@@ -202,7 +210,8 @@ def record_evaluation(
 def finish_gate(*, round: Round, now: datetime | None = None) -> bool:
     """Ends the round: True when the checkpoint passed all checks and entered rotation.
 
-    A check that was not recorded is recorded as failed. A second call changes nothing.
+    A check that was not recorded is recorded as not measured, and lets nothing through. A second
+    call changes nothing.
     """
     stored = Round.objects.select_for_update().get(pk=round.pk)
     if stored.state == RoundState.DONE:
@@ -213,13 +222,10 @@ def finish_gate(*, round: Round, now: datetime | None = None) -> bool:
     for check_name in CHECKS:
         if check_name not in recorded:
             record_evaluation(round=stored, check_name=check_name, figure=None)
-    failed = list(stored.evaluations.exclude(verdict=Verdict.PASSED).order_by("pk"))
+    stopped = list(stored.evaluations.exclude(verdict=Verdict.PASSED).order_by("pk"))
     checkpoint = stored.produced_checkpoint
-    if failed:
-        reasons = "; ".join(
-            f"{evaluation.check_name}: {evaluation.sentence}" for evaluation in failed
-        )
-        stored.outcome = f"{checkpoint.name} stays out of rotation. {reasons}"
+    if stopped:
+        stored.outcome = f"{checkpoint.name} stays out of rotation. {_reasons(stopped)}"
     else:
         stored.outcome = _enter_as_canary(stored, checkpoint)
     stored.state = RoundState.DONE
@@ -227,6 +233,18 @@ def finish_gate(*, round: Round, now: datetime | None = None) -> bool:
     stored.save(update_fields=["outcome", "state", "finished_at"])
     round.refresh_from_db()
     return has_entered_rotation(stored)
+
+
+def _reasons(stopped: Sequence[Evaluation]) -> str:
+    """Which checks failed and which were not measured, each with what was found."""
+    parts = []
+    for verdict in (Verdict.FAILED, Verdict.NOT_MEASURED):
+        told = "; ".join(
+            f"{check.check_name}: {check.sentence}" for check in stopped if check.verdict == verdict
+        )
+        if told:
+            parts.append(f"{verdict.label.capitalize()}: {told}.")
+    return " ".join(parts)
 
 
 def _enter_as_canary(round: Round, checkpoint: Checkpoint) -> str:

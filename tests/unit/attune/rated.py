@@ -36,6 +36,9 @@ PASSING_FIGURES = {
     "chosen_nll": 0.1,
     "distribution": 1.2,
     "loudness_shift": 0.5,
+    "anchor_distribution": 1.4,
+    "anchor_loudness": 0.8,
+    "prompt_adherence": 0.95,
     "diversity": 0.97,
     "embedding_diversity": 1.1,
 }

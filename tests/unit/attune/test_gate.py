@@ -2,13 +2,17 @@
 
 import pytest
 
+from alignment.scoring import wilson_interval
+from attune.rounds.choices import Verdict
 from attune.rounds.gate import (
     CHECKS,
     GateError,
     Step,
     canary_share_of,
     check_gate,
+    fewest_held_out,
     judge,
+    least_of,
     remark_of,
     thresholds_of,
 )
@@ -26,6 +30,9 @@ from attune.rounds.gate import (
         ("chosen_nll", 0.3, 0.31),
         ("distribution", 2.0, 2.01),
         ("loudness_shift", 2.0, 2.01),
+        ("anchor_distribution", 3.0, 3.01),
+        ("anchor_loudness", 4.0, 4.01),
+        ("prompt_adherence", 0.5, 0.49),
         ("diversity", 0.9, 0.89),
         ("embedding_diversity", 0.8, 0.79),
     ],
@@ -52,6 +59,27 @@ def test_every_step_before_people_has_a_check() -> None:
 @pytest.mark.parametrize("check_name", CHECKS)
 def test_what_was_not_measured_fails(check_name: str, figure: float | None) -> None:
     assert not judge(check_name, figure).has_passed
+
+
+def test_a_figure_that_could_not_have_failed_says_nothing() -> None:
+    judgement = judge("held_out_accuracy", 1.0, least=0.56)
+    assert judgement.verdict is Verdict.NOT_MEASURED
+    assert "could not have been below 0.56, and 0.5 passes" in judgement.sentence
+    assert judge("held_out_accuracy", 1.0, least=0.49).has_passed
+    assert judge("held_out_accuracy", 1.0, 0.6, least=0.56).has_passed
+    assert judge("held_out_accuracy", 1.0, 0.0, least=0.56).has_passed, "a study turned it off"
+    assert least_of({"least": 0.56}) == 0.56
+    assert least_of({}) is None
+
+
+@pytest.mark.parametrize(("threshold", "n"), [(0.5, 4), (0.6, 3), (0.3, 9), (1.0, 1), (0.0, None)])
+def test_the_fewest_that_can_fail_are_those_whose_interval_of_none_ends_below(
+    threshold: float, n: int | None
+) -> None:
+    assert fewest_held_out(threshold) == n
+    if n is not None:
+        assert wilson_interval(0, n)[1] < threshold
+        assert n == 1 or wilson_interval(0, n - 1)[1] >= threshold
 
 
 def test_a_study_may_move_a_threshold() -> None:

@@ -21,7 +21,7 @@ from attune.rounds.config import default_numbers
 from attune.rounds.errors import ConfigError, RoundError
 from attune.rounds.estimates import FormerRound, Source, Work, estimate_round, work_of
 from attune.rounds.models import Round, RoundMethod, RoundState
-from attune.rounds.preflight import preflight
+from attune.rounds.preflight import HeldOut, preflight
 from attune.rounds.services import create_round
 from tests.unit.attune.rated import RatedStudy, rated_study
 
@@ -104,6 +104,33 @@ def test_two_clips_of_one_content_are_no_preference(world: RatedStudy) -> None:
     world.rate(pair)
     Clip.objects.filter(pk=pair.second_clip_id).update(codes_sha256=pair.first_clip.codes_sha256)
     assert preflight(world.study, world.base).counts["identical_clips"] == 1
+
+
+# --- What the gate will have to go by
+
+
+def test_nothing_held_out_and_too_little_are_told_before_the_round_starts(
+    world: RatedStudy,
+) -> None:
+    """With a threshold of one half the gate needs 4 decided preferences, with 0.3 it needs 9."""
+    for _ in range(9):
+        world.rate(world.add_pair())
+    found = preflight(world.study, world.base)
+    assert found.can_start
+    n = found.counts["held_out"]
+    assert (found.held_out.n, found.held_out.n_needed) == (n, 4)
+    assert found.held_out.is_enough == (n >= 4)
+
+    nothing, few, enough = HeldOut(0, 4), HeldOut(3, 4), HeldOut(4, 4)
+    assert [state.is_enough for state in (nothing, few, enough)] == [False, False, True]
+    assert nothing.sentence.startswith("nothing is held out, 4 are needed")
+    assert few.sentence.startswith("3 preferences are held out, 4 are needed")
+    assert (found.held_out.sentence in found.warnings) == (n < 4)
+
+    world.study.gate = {"held_out_accuracy": 0.3}
+    assert preflight(world.study, world.base).held_out.n_needed == 9
+    reward = preflight(world.study, world.base, method=RoundMethod.REWARD)
+    assert reward.held_out.n_needed == 0, "a reward model goes through no gate"
 
 
 # --- Cost

@@ -14,7 +14,14 @@ from torch import nn
 from alignment.adapters import save_adapter
 from alignment.config import LORA_TARGETS
 from alignment.face import FlatAudioLM
-from generator.checkpoints import content_hash, load_core, read_card, save_core, write_card
+from generator.checkpoints import (
+    content_hash,
+    load_core,
+    merge_adapter,
+    read_card,
+    save_core,
+    write_card,
+)
 from generator.codec.model import load_codec, save_codec
 from generator.lm.starter import StarterCore
 
@@ -29,11 +36,18 @@ def write_candidate(base: Path, folder: Path, change: Change) -> Path:
     return folder
 
 
-def write_adapter(base: Path, folder: Path, step: float) -> Path:
-    """Writes an adapter checkpoint whose weights are random numbers times `step`."""
+def write_adapter(
+    base: Path, folder: Path, step: float, *, on: Path | None = None, seed: int = 3
+) -> Path:
+    """Writes an adapter checkpoint whose weights are random numbers times `step`.
+
+    on: the adapter of the base that it adapts in turn.
+    """
+    core = load_core(base) if on is None else merge_adapter(load_core(base), on)
     config = LoraConfig(r=4, lora_alpha=8, target_modules=list(LORA_TARGETS))
-    policy = get_peft_model(FlatAudioLM(load_core(base)), config)  # type: ignore[arg-type]
-    generator = torch.Generator().manual_seed(3)
+    policy = get_peft_model(FlatAudioLM(core), config)  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(seed)
+    parent = base if on is None else on
     with torch.no_grad():
         for name, weight in policy.named_parameters():
             if "lora_" in name:
@@ -45,8 +59,8 @@ def write_adapter(base: Path, folder: Path, step: float) -> Path:
         name=folder.name,
         kind="adapter",
         licence="Apache-2.0",
-        parent=read_card(base).name,
-        parent_hash=content_hash(base),
+        parent=read_card(parent).name,
+        parent_hash=content_hash(parent),
     )
     return folder
 
@@ -72,6 +86,12 @@ def collapsed(core: StarterCore) -> None:
     for embedding in core.metre.modules():
         if isinstance(embedding, nn.Embedding):
             embedding.weight.zero_()
+
+
+@of_core
+def deaf(core: StarterCore) -> None:
+    """The same mixture of sounds, whatever the prompt."""
+    core.text_embedding.weight.zero_()
 
 
 @of_core

@@ -19,6 +19,7 @@ from tests.integration.scene import add_tiny_checkpoint, start_test_round
 from tests.unit.workers.planted_candidates import (
     Change,
     collapsed,
+    deaf,
     hacked,
     louder,
     silent,
@@ -78,10 +79,17 @@ def candidate(base: Path, tmp_path: Path) -> Checkpoint:
 
 
 def failed_checks() -> dict[str, str]:
-    """What did not pass, and what people are told of it."""
-    return dict(
-        Evaluation.objects.filter(verdict=Verdict.FAILED).values_list("check_name", "sentence")
-    )
+    """What failed, and what people are told of it."""
+    return told_of(Verdict.FAILED)
+
+
+def unmeasured_checks() -> dict[str, str]:
+    """What was not measured, and why."""
+    return told_of(Verdict.NOT_MEASURED)
+
+
+def told_of(verdict: Verdict) -> dict[str, str]:
+    return dict(Evaluation.objects.filter(verdict=verdict).values_list("check_name", "sentence"))
 
 
 def evaluations() -> dict[str, tuple[float | None, str]]:
@@ -95,7 +103,7 @@ def test_a_sound_candidate_passes_every_check_and_enters_rotation(candidate: Che
     carry_out("gpu", new_owner())
     round = Round.objects.get()
     assert round.state == RoundState.DONE
-    assert failed_checks() == {}
+    assert (failed_checks(), unmeasured_checks()) == ({}, {})
     found = evaluations()
     assert set(found) == set(CHECKS)
     assert found["integrity"][0] == 1.0
@@ -125,6 +133,7 @@ def test_what_is_shown_stands_in_the_details(candidate: Checkpoint) -> None:
         (collapsed, "diversity"),
         (silent, "silence"),
         (hacked, "distribution"),
+        (deaf, "prompt_adherence"),
     ],
 )
 def test_each_planted_fault_is_stopped_by_the_check_that_is_made_for_it(
@@ -143,7 +152,8 @@ def test_what_is_only_louder_is_stopped_by_its_level(base: Path, tmp_path: Path)
     carry_out("gpu", new_owner())
     failed = failed_checks()
     assert "loudness_shift" in failed
-    assert set(failed) <= {"loudness_shift", "distribution"}
+    of_sound = {"loudness_shift", "anchor_loudness", "distribution", "anchor_distribution"}
+    assert set(failed) <= of_sound
     details = Evaluation.objects.get(check_name="loudness_shift").details
     assert details["shift"]["mean"] == pytest.approx(6.0, abs=0.2)
     reads = Evaluation.objects.get(check_name="distribution").details["reads"]
@@ -157,15 +167,63 @@ def test_weights_that_are_no_numbers_are_named_and_nothing_is_generated(
     carry_out("gpu", new_owner())
     failed = failed_checks()
     assert "weights hold NaN or infinities, such as core.layers.0" in failed["finite"]
-    assert failed["diversity"].endswith("was not measured")
+    assert unmeasured_checks()["diversity"].endswith("was not measured")
+    assert Round.objects.get().outcome.count("Not measured: ") == 1
 
 
 def test_a_round_that_held_nothing_out_is_not_shown_to_be_well(base: Path, tmp_path: Path) -> None:
     publish(write_adapter(base, tmp_path / "candidate", 0.05), summary={"held_out": None})
     carry_out("gpu", new_owner())
-    failed = failed_checks()
-    assert set(failed) == {"held_out_accuracy", "chosen_nll"}
-    assert "no preference was held out of training" in failed["held_out_accuracy"]
+    assert failed_checks() == {}
+    unmeasured = unmeasured_checks()
+    assert set(unmeasured) == {"held_out_accuracy", "chosen_nll"}
+    assert "no preference was held out of training" in unmeasured["held_out_accuracy"]
+    assert not RotationEntry.objects.filter(role="canary").exists()
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_so_few_held_out_preferences_that_nothing_could_fail_are_no_measurement(
+    base: Path, tmp_path: Path, n: int
+) -> None:
+    """Three of three wrong still reach 1.96^2 / (3 + 1.96^2) = 0.56."""
+    few = {**HELD_OUT, "accuracy": 1.0, "low": 0.3, "high": 1.0, "n": n}
+    publish(write_adapter(base, tmp_path / "candidate", 0.05), summary={"held_out": few})
+    carry_out("gpu", new_owner())
+    assert failed_checks() == {}
+    unmeasured = unmeasured_checks()
+    assert set(unmeasured) == {"held_out_accuracy"}
+    assert "could not have been below" in unmeasured["held_out_accuracy"]
+    outcome = Round.objects.get().outcome
+    assert "stays out of rotation. Not measured: held_out_accuracy" in outcome
+    assert not RotationEntry.objects.filter(role="canary").exists()
+
+
+def test_a_drift_that_adds_up_over_rounds_is_stopped_though_each_step_is_small(
+    base: Path, tmp_path: Path
+) -> None:
+    """An encoder of random weights sees little; the thresholds are equal and narrower here."""
+    Study.objects.update(gate={"distribution": 1.2, "anchor_distribution": 1.2})
+    far = add_checkpoint(
+        folder=write_adapter(base, tmp_path / "far", 0.8),
+        parent=Round.objects.get().base_checkpoint,
+        is_simulated=True,
+    )
+    Round.objects.update(base_checkpoint=far)
+    on = checkpoint_folder(far)
+    publish(write_adapter(base, tmp_path / "candidate", 0.05, on=on, seed=4))
+    carry_out("gpu", new_owner())
+    found = evaluations()
+    assert found["distribution"][1] == Verdict.PASSED
+    assert found["anchor_distribution"][1] == Verdict.FAILED
+    near, far_off = found["distribution"][0], found["anchor_distribution"][0]
+    assert near is not None and far_off is not None and far_off > 1.3 * near
+
+
+def test_on_the_anchor_itself_the_drift_is_that_of_the_round(candidate: Checkpoint) -> None:
+    carry_out("gpu", new_owner())
+    found = evaluations()
+    assert found["anchor_distribution"][0] == found["distribution"][0]
+    assert found["anchor_loudness"][0] == found["loudness_shift"][0]
 
 
 def test_a_round_that_unlearned_its_raters_taste_is_stopped(base: Path, tmp_path: Path) -> None:
@@ -180,9 +238,9 @@ def test_without_an_encoder_the_distribution_has_not_been_shown(
 ) -> None:
     shutil.rmtree(settings.ATTUNE_ENCODER)
     carry_out("gpu", new_owner())
-    failed = failed_checks()
-    assert set(failed) == {"distribution", "embedding_diversity"}
-    assert "there is no representation encoder at encoder" in failed["distribution"]
+    unmeasured = unmeasured_checks()
+    assert set(unmeasured) == {"distribution", "anchor_distribution", "embedding_diversity"}
+    assert "there is no representation encoder at encoder" in unmeasured["distribution"]
     assert Evaluation.objects.get(check_name="distribution").details["shifts"]
 
 

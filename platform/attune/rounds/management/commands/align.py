@@ -104,7 +104,8 @@ class Command(BaseCommand):
         if round.produced_checkpoint is not None:
             self.stdout.write(f"checkpoint {round.produced_checkpoint.name}")
         for evaluation in round.evaluations.order_by("pk"):
-            word = "passed" if evaluation.verdict == Verdict.PASSED else "FAILED"
+            is_passed = evaluation.verdict == Verdict.PASSED
+            word = "passed" if is_passed else evaluation.get_verdict_display().upper()
             self.stdout.write(f"  {word}  {evaluation.check_name}: {evaluation.sentence}")
         state = RoundState(round.state)
         match state:

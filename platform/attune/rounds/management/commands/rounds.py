@@ -336,6 +336,7 @@ def describe_preflight(found: Preflight) -> Iterable[str]:
         f"  preferences: {found.n_usable} usable ({found.n_needed} needed), {counts['train']} to "
         f"train on, {counts['held_out']} held out"
     )
+    yield f"  for the gate: {found.held_out.n} held out, {found.held_out.n_needed} needed"
     yield (
         f"  pairs without a winner: {counts['tie_pairs']} ties, {counts['both_bad_pairs']} both "
         f"bad, {counts['contradicting_pairs']} contradicting"
