@@ -24,7 +24,7 @@ ASSIGNMENT_FIELDS = {
 SIDE_FIELDS = {"audio_url", "gain_db", "duration_s", "peaks"}
 # Icons have round strokes; a background and what stands around it are no rounds either.
 WORDS = re.compile(
-    r"checkpoint|canary|anchor|rotation|training|judging|sampling|adapter"
+    r"checkpoint|canary|anchor|rotation|training|judging|sampling|adapter|gold|repeat|damage"
     r'|(?<!stroke-linecap=")(?<!stroke-linejoin=")\brounds?\b',
     re.IGNORECASE,
 )
