@@ -13,7 +13,7 @@ from attune.catalog.models import Population, RotationRole
 from attune.catalog.selectors import rotation_entries
 from attune.leaderboard.choices import IntervalMethod
 from attune.leaderboard.models import PairCount
-from attune.leaderboard.selectors import gate_of_people, win_rate
+from attune.leaderboard.selectors import gate_of_people, get_opponent, win_rate
 from attune.leaderboard.selectors import standings as all_standings
 from attune.leaderboard.sequential import GateDecision
 
@@ -122,14 +122,18 @@ def read_win_rate(
     population: Population = Population.PEOPLE,
     held_out: bool | None = None,
 ) -> WinRateAnswer:
-    """How often a checkpoint wins, against its parent when no other is named."""
+    """How often a checkpoint wins, against its parent when no other is named.
+
+    Where the parent has left rotation, against its nearest ancestor that has not.
+    """
     judged = get_checkpoint(checkpoint)
-    other = judged.parent if against is None else get_checkpoint(against)
+    opponent = get_opponent(judged, population) if judged.parent is not None else None
+    other = opponent if against is None else get_checkpoint(against)
     if other is None:
         raise HttpError(422, f"checkpoint {judged.name} has no parent: name one in against")
     found = win_rate(judged, other, population, is_held_out=held_out)
     verdict = None
-    if judged.parent_id == other.pk:
+    if other == opponent:
         said = gate_of_people(judged, population)
         verdict = VerdictAnswer(
             decision=said.decision,

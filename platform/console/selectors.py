@@ -21,6 +21,7 @@ from attune.jobs.models import Job, JobState
 from attune.leaderboard.models import PairCount
 from attune.leaderboard.selectors import (
     gate_of_people,
+    get_opponent,
     is_held_by_hand,
     people_gate,
     win_rate,
@@ -78,7 +79,10 @@ class PromptSetRow:
 
 @dataclass(frozen=True)
 class Duel:
-    """A checkpoint against its parent, and what the ratings say should become of it."""
+    """A checkpoint against its parent, and what the ratings say should become of it.
+
+    Where the parent has left rotation, `parent` is the nearest ancestor that has not.
+    """
 
     checkpoint: Checkpoint
     parent: Checkpoint
@@ -231,15 +235,16 @@ def _entries_with_parent(population: Population) -> list[RotationEntry]:
 
 
 def _duel(entry: RotationEntry, population: Population) -> Duel | None:
-    checkpoint, parent = entry.checkpoint, entry.checkpoint.parent
-    if parent is None:
+    checkpoint = entry.checkpoint
+    if checkpoint.parent is None:
         return None
+    parent = get_opponent(checkpoint, population)
     return Duel(
         checkpoint=checkpoint,
         parent=parent,
         entry=entry,
         rate=win_rate(checkpoint, parent, population),
-        verdict=gate_of_people(checkpoint, population),
+        verdict=gate_of_people(checkpoint, population, parent),
         asked=people_gate(checkpoint),
         is_held_by_hand=is_held_by_hand(entry),
     )

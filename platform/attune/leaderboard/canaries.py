@@ -16,6 +16,7 @@ from attune.catalog.rotation_services import (
 from attune.leaderboard.selectors import (
     decision_events,
     gate_of_people,
+    get_opponent,
     is_held_by_hand,
     people_gate,
 )
@@ -44,14 +45,19 @@ def judge_canary(*, entry: RotationEntry) -> RotationAction | None:
     if canary is None or canary.checkpoint.parent is None:
         return None
     asked = people_gate(canary.checkpoint)
+    opponent = get_opponent(canary.checkpoint, canary.population)
     if not asked.automatic or is_held_by_hand(canary):
         return None
-    verdict = gate_of_people(canary.checkpoint, canary.population)
+    verdict = gate_of_people(canary.checkpoint, canary.population, opponent)
     subject: dict[str, Any] = {
         "checkpoint": canary.checkpoint,
         "population": canary.population,
-        "reason": f"Decided by ratings: {verdict.sentence}.",
-        "figures": {"parent": canary.checkpoint.parent.name, **asdict(verdict)},
+        "reason": f"Decided by ratings against {opponent.name}: {verdict.sentence}.",
+        "figures": {
+            "parent": canary.checkpoint.parent.name,
+            "against": opponent.name,
+            **asdict(verdict),
+        },
     }
     match verdict.decision:
         case GateDecision.PROMOTE:

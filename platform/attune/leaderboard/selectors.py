@@ -153,13 +153,33 @@ def win_rates(population: Population | str) -> dict[tuple[int, int], WinRate]:
     return matrix
 
 
-def gate_of_people(checkpoint: Checkpoint, population: Population | str) -> SequentialVerdict:
-    """Promote, hold or roll back: the checkpoint's ratings against its parent, peeking-safe."""
-    parent = checkpoint.parent
-    if parent is None:
+def get_opponent(checkpoint: Checkpoint, population: Population | str) -> Checkpoint:
+    """The checkpoint that people judge this one against: its nearest ancestor in rotation.
+
+    That is its parent, unless the parent has left: then no more ratings against it will come. The
+    parent stands where no ancestor is in rotation. NoParentError without a parent.
+    """
+    if checkpoint.parent is None:
         raise NoParentError(f"checkpoint {checkpoint.name} has no parent to be judged against")
+    in_rotation = set(
+        RotationEntry.objects.filter(population=population).values_list("checkpoint_id", flat=True)
+    )
+    ancestor: Checkpoint | None = checkpoint.parent
+    while ancestor is not None and ancestor.pk not in in_rotation:
+        ancestor = ancestor.parent
+    return ancestor or checkpoint.parent
+
+
+def gate_of_people(
+    checkpoint: Checkpoint, population: Population | str, opponent: Checkpoint | None = None
+) -> SequentialVerdict:
+    """Promote, hold or roll back: the ratings against the checkpoint's opponent, peeking-safe.
+
+    opponent: as `get_opponent` found it, where somebody asked already.
+    """
+    opponent = opponent or get_opponent(checkpoint, population)
     asked = people_gate(checkpoint)
-    counts = count_answers(population, between=(checkpoint, parent))
+    counts = count_answers(population, between=(checkpoint, opponent))
     wins, losses = wins_and_losses(counts, checkpoint.pk)
     return decide(wins, losses, alpha=asked.alpha, minimum_ratings=asked.minimum_ratings)
 

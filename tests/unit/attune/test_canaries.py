@@ -18,9 +18,14 @@ from attune.catalog.models import (
     RotationEvent,
     RotationRole,
 )
-from attune.catalog.services import enter_rotation, hold_checkpoint, promote_checkpoint
+from attune.catalog.services import (
+    enter_rotation,
+    hold_checkpoint,
+    promote_checkpoint,
+    roll_back_checkpoint,
+)
 from attune.leaderboard.canaries import holds_due, judge_canary
-from attune.leaderboard.selectors import gate_of_people
+from attune.leaderboard.selectors import gate_of_people, get_opponent
 from attune.leaderboard.sequential import GateDecision, decide
 from attune.ratings.choices import Choice
 from attune.ratings.models import Study
@@ -84,7 +89,7 @@ def test_a_canary_that_wins_is_promoted_with_its_figures_on_record(
     assert canary.role == RotationRole.FULL
     event = RotationEvent.objects.get(action=RotationAction.PROMOTE)
     assert event.actor is None
-    assert event.reason.startswith("Decided by ratings: 18 of 18 decided ratings won")
+    assert event.reason.startswith("Decided by ratings against base: 18 of 18 decided ratings won")
     assert (event.figures["n_wins"], event.figures["parent"]) == (18, "base")
     assert event.figures["low"] > 0.5
 
@@ -98,6 +103,39 @@ def test_a_canary_that_loses_leaves_and_the_anchor_stays(
     assert list(RotationEntry.objects.values_list("checkpoint__name", "role")) == [
         ("base", RotationRole.ANCHOR)
     ]
+
+
+def test_a_canary_whose_parent_left_is_judged_against_the_nearest_ancestor_that_stayed(
+    world: RatedStudy, canary: RotationEntry
+) -> None:
+    """base <- aligned <- second: once aligned is rolled back, no rating against it will come."""
+    aligned = canary.checkpoint
+    second = world.add_checkpoint("second", parent=aligned)
+    Round.objects.create(
+        name="second",
+        study=world.study,
+        population=PEOPLE,
+        method="dpo",
+        base_checkpoint=aligned,
+        produced_checkpoint=second,
+        state="done",
+    )
+    entry = enter_rotation(
+        checkpoint=second,
+        population=PEOPLE,
+        role=RotationRole.CANARY,
+        share=0.1,
+        reason="Passed the gate.",
+    )
+    rate(world, second, wins=18, losses=0)
+    assert get_opponent(second, PEOPLE) == aligned
+    assert judge_canary(entry=entry) is None, "no rating against its parent yet"
+    roll_back_checkpoint(checkpoint=aligned, population=PEOPLE, reason="hums")
+    assert get_opponent(second, PEOPLE) == world.base
+    assert judge_canary(entry=entry) is RotationAction.PROMOTE
+    event = RotationEvent.objects.get(action=RotationAction.PROMOTE)
+    assert event.reason.startswith("Decided by ratings against base: 18 of 18")
+    assert (event.figures["parent"], event.figures["against"]) == ("aligned", "base")
 
 
 def test_deciding_twice_decides_once(world: RatedStudy, canary: RotationEntry) -> None:

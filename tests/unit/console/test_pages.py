@@ -16,7 +16,7 @@ from tests.unit.api.people import Person
 from tests.unit.attune.rated import RatedStudy
 
 MOST_QUERIES = 24
-MOST_QUERIES_OF_A_PLAN = 30
+MOST_QUERIES_OF_A_PLAN = 32
 """A preflight asks about everything that a round could stumble over."""
 
 
