@@ -47,7 +47,7 @@ def study_list(request: HttpRequest, *, may_act: bool) -> HttpResponse:
 @page
 def study_detail(request: HttpRequest, slug: str, *, may_act: bool) -> HttpResponse:
     """One study: how far it is, its schedule, its gate and its rounds."""
-    study = get_object_or_404(Study.objects.select_related("prompt_set"), slug=slug)
+    study = get_object_or_404(Study.objects.select_related("prompt_set", "consent"), slug=slug)
     return _show_study(request, study, may_act=may_act)
 
 

@@ -22,8 +22,12 @@ PAGES = [
     "/console/rotation/",
     "/console/studies/",
     "/console/studies/first/",
+    "/console/studies/first/arrival/",
+    "/console/invitations/",
+    "/console/consent-texts/",
     "/console/prompts/",
     "/console/clips/",
+    "/console/raters/",
     "/console/jobs/",
 ]
 ACTIONS = [
@@ -34,8 +38,16 @@ ACTIONS = [
     "/console/clips/request/",
     "/console/checkpoints/base/score/",
     "/console/studies/first/schedule/",
+    "/console/studies/first/arrival/change/",
+    "/console/studies/first/arrival/panels/",
+    "/console/studies/first/arrival/panels/1/end/",
+    "/console/invitations/make/",
+    "/console/invitations/1/revoke/",
+    "/console/consent-texts/write/",
     "/console/prompts/add/",
     "/console/melodies/upload/",
+    "/console/raters/exclude/",
+    "/console/raters/lift/",
 ]
 
 
