@@ -23,7 +23,7 @@ from attune.rounds.selectors import find_default_base
 
 router = Router(tags=["rounds"])
 
-Setting = bool | int | float | str
+Setting = bool | int | float | str | list[str]
 
 
 class RoundRequest(Request):

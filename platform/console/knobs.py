@@ -10,6 +10,7 @@ from attune.rounds.config import (
     Flag,
     Knob,
     Setting,
+    WordList,
     Words,
 )
 
@@ -65,6 +66,8 @@ KNOB_LINES: Mapping[str, tuple[str, str]] = {
     "gradient_checkpointing": ("Gradient checkpointing", "Less memory, about a fifth more time."),
     "lora_rank": ("Adapter rank", "Size of the adapter that is trained."),
     "lora_alpha": ("Adapter alpha", "Scale of the adapter; twice the rank is usual."),
+    "lora_targets": ("Adapted layers", "Separated by commas; empty: all."),
+    "features": ("Features", "What of a clip is read, separated by commas; empty: all."),
     "precision": ("Precision", "Auto takes what the device does well."),
     "seed": ("Seed", "The same seed repeats the run."),
     "save_steps": ("Steps between saves", "What a restart loses at most."),
@@ -124,3 +127,5 @@ def knob_hint(name: str, setting: Setting) -> str:
             return f"{line} {allowed}".strip()
         case Words() | Flag():
             return line
+        case WordList():
+            return f"{line} Of {', '.join(setting.allowed)}."

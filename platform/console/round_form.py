@@ -1,6 +1,6 @@
 """The form of a new round: its fields follow the method and the loss that are chosen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -14,8 +14,10 @@ from attune.rounds.config import (
     Knob,
     Setting,
     Value,
+    WordList,
     Words,
     check_config,
+    split_words,
 )
 from attune.rounds.errors import ConfigError
 from attune.rounds.evidence import RoundFilter
@@ -73,6 +75,24 @@ class SelectField(forms.ChoiceField):
         self.error_messages["invalid_choice"] = f"Got %(value)s, allowed are {told}."
 
 
+class WordsField(forms.CharField):
+    """Words between commas; empty stands for none given."""
+
+    def __init__(self, allowed: Sequence[str] = (), **kwargs: Any) -> None:
+        """allowed: the only words there are, where not any will do."""
+        super().__init__(required=False, max_length=400, **kwargs)
+        self.allowed = allowed
+        self.widget.attrs |= {"autocomplete": "off", "placeholder": ", ".join(allowed)}
+
+    def clean(self, value: Any) -> list[str]:
+        """The words, in the order given."""
+        found = split_words(str(super().clean(value)))
+        wrong = [word for word in found if self.allowed and word not in self.allowed]
+        if wrong:
+            raise forms.ValidationError(f"Got {wrong[0]}, allowed are {', '.join(self.allowed)}.")
+        return found
+
+
 class RoundForm(forms.Form):
     """What to learn from, on which base, by which method and with which of its settings."""
 
@@ -100,6 +120,10 @@ class RoundForm(forms.Form):
         empty_label="all raters",
         label="Ratings of",
         help_text="A group of raters gives an adapter of their own taste.",
+    )
+    prompt_tags = WordsField(
+        label="Prompts tagged",
+        help_text="Only prompts with one of these tags, separated by commas; empty: all.",
     )
     reward_model = forms.ModelChoiceField(
         Checkpoint.objects.filter(kind=CheckpointKind.REWARD, is_retired=False).order_by("-pk"),
@@ -184,7 +208,7 @@ class RoundForm(forms.Form):
         found: dict[str, Value] = {}
         for name, setting in self.settings.items():
             value = self.cleaned_data.get(name)
-            if value in (None, ""):
+            if value in (None, "", []):
                 continue
             given: Value = value == "true" if isinstance(setting, Flag) else value
             if given != setting.default:
@@ -200,7 +224,10 @@ class RoundForm(forms.Form):
             base_checkpoint=base,
             method=self.chosen_method,
             config=self.config(),
-            filter=RoundFilter(rater_group=given.get("rater_group")),
+            filter=RoundFilter(
+                rater_group=given.get("rater_group"),
+                prompt_tags=tuple(given.get("prompt_tags") or ()),
+            ),
             reward_model=given.get("reward_model"),
             judge_model=given.get("judge_model"),
         )
@@ -244,3 +271,5 @@ def _field(name: str, setting: Setting) -> forms.Field:
         case Flag():
             default = "true" if setting.default else "false"
             return SelectField({"true": "yes", "false": "no"}, default, **told)
+        case WordList():
+            return WordsField(setting.allowed, **told)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from attune.rounds.choices import REWARDED_METHODS, Outcome, RoundMethod
 from attune.rounds.errors import ConfigError
 
-Value = int | float | bool | str
+Value = int | float | bool | str | list[str]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,22 @@ class Flag:
     default: bool
 
 
-Setting = Knob | Words | Flag
+@dataclass(frozen=True)
+class WordList:
+    """A setting that is some of a few words, at least one; by default all of them."""
+
+    allowed: tuple[str, ...]
+
+    @property
+    def default(self) -> list[str]:
+        """All words."""
+        return list(self.allowed)
+
+
+Setting = Knob | Words | Flag | WordList
+
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
+FEATURES = ("codec", "encoder")
 
 ADAPTER_SETTINGS: Mapping[str, Setting] = {
     "learning_rate": Knob(float, 1e-8, 0.1, 1e-3),
@@ -47,6 +62,7 @@ ADAPTER_SETTINGS: Mapping[str, Setting] = {
     "gradient_checkpointing": Flag(False),
     "lora_rank": Knob(int, 1, 256, 16),
     "lora_alpha": Knob(int, 1, 1024, 32),
+    "lora_targets": WordList(LORA_TARGETS),
     "precision": Words(("auto", "float32", "bfloat16"), "auto"),
     "seed": Knob(int, 0, 2**32 - 1, 0),
     "save_steps": Knob(int, 1, 10**6, 10),
@@ -108,6 +124,7 @@ SETTINGS: Mapping[RoundMethod, Mapping[str, Setting]] = {
     RoundMethod.GRPO: {**REWARDED_SETTINGS, "beta": Knob(float, 0.0, 100.0, 0.04)},
     RoundMethod.RLOO: {**REWARDED_SETTINGS, "beta": Knob(float, 0.0, 100.0, 0.01)},
     RoundMethod.REWARD: {
+        "features": WordList(FEATURES),
         "tie_model": Words(("davidson", "rao_kupper"), "davidson"),
         "uses_ties": Flag(True),
         "n_members": Knob(int, 2, 50, 5),
@@ -190,8 +207,15 @@ def _parse_value(name: str, text: str, setting: Setting | None) -> object:
             if text.lower() not in flags:
                 raise ConfigError(f"{name} must be true or false, got {text!r}")
             return flags[text.lower()]
+        case WordList():
+            return split_words(text)
         case Words() | None:
             return text
+
+
+def split_words(text: str) -> list[str]:
+    """The words between commas."""
+    return [word for part in text.split(",") if (word := part.strip())]
 
 
 def _parse_number(name: str, text: str) -> int | float:
@@ -224,6 +248,17 @@ def _check_value(
             if not isinstance(value, bool):
                 raise ConfigError(f"{name} must be true or false, got {value!r}")
             return value
+        case WordList():
+            return _check_words(name, value, setting)
+
+
+def _check_words(name: str, value: object, setting: WordList) -> list[str]:
+    """The words in the order in which they are allowed."""
+    given = list(value) if isinstance(value, list | tuple) else [value]
+    if not given or any(word not in setting.allowed for word in given):
+        allowed = ", ".join(setting.allowed)
+        raise ConfigError(f"{name} must be some of {allowed}, got {value!r}")
+    return [word for word in setting.allowed if word in given]
 
 
 def _check_number(name: str, value: object, knob: Knob) -> int | float:

@@ -42,6 +42,7 @@ from attune.rounds.preflight import (
     n_needed_for,
 )
 from attune.rounds.selectors import describe_running, find_running_round
+from attune.rounds.self_agreement import self_agreement
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 FEWEST_PROMPTS = 2
@@ -101,6 +102,7 @@ def start_plan(
         disk_space_needed(plan), free_megabytes(Path(settings.ATTUNE_ROUNDS))
     ):
         raise RoundError(refusals[0])
+    plan = replace(plan, config=_with_self_agreement(plan))
     name = _free_name(study, plan.method) if name is None else _check_name(name)
     selection = _lock_and_select(plan)
 
@@ -187,6 +189,20 @@ def _lock_and_select(plan: Plan) -> Selection:
     if refusals := find_selection_refusals(plan, selection):
         raise RoundError(refusals[0])
     return _without_known_prompts(plan, selection) if plan.parts else selection
+
+
+def _with_self_agreement(plan: Plan) -> dict[str, object]:
+    """The settings; those of a reward model with how often the raters agree with themselves.
+
+    Nothing is added where it was told, or where no pair was shown twice.
+    """
+    config = dict(plan.config or {})
+    if plan.method is not RoundMethod.REWARD or "self_agreement_n" in config:
+        return config
+    found = self_agreement(plan.study)
+    if not found.n:
+        return config
+    return {**config, "self_agreement": round(found.n / found.of, 6), "self_agreement_n": found.of}
 
 
 def _without_known_prompts(plan: Plan, selection: Selection) -> Selection:

@@ -139,15 +139,24 @@ def again_address(stored: Round) -> str:
         "base": stored.base_checkpoint.name,
         "method": stored.method,
         "rater_group": stored.filters.get("rater_group"),
+        "prompt_tags": stored.filters.get("prompt_tags"),
         "reward_model": stored.reward_model.name if stored.reward_model else None,
         "judge_model": stored.judge_model.name if stored.judge_model else None,
     }
-    fields |= {
-        name: str(value).lower() if isinstance(value, bool) else value
-        for name, value in stored.config.items()
-    }
-    given = {name: str(value) for name, value in fields.items() if value is not None}
-    return f"{reverse('console:new-round')}?{urlencode(given)}"
+    given = {**fields, **stored.config}
+    shown = {name: _as_typed(value) for name, value in given.items() if value is not None}
+    return f"{reverse('console:new-round')}?{urlencode(shown)}"
+
+
+def _as_typed(value: object) -> str:
+    """A value as one would type it into the form."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case list():
+            return ", ".join(map(str, value))
+        case _:
+            return str(value)
 
 
 def _metrics_csv(detail: RoundDetail) -> HttpResponse:

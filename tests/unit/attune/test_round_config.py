@@ -1,9 +1,11 @@
 """The knobs of a round, and that they are the trainer's."""
 
+import re
 from typing import Any
 
 import pytest
 
+from alignment.errors import ConfigError as TrainerConfigError
 from alignment.methods import METHODS
 from alignment.rl.config import GrpoConfig
 from attune.rounds.choices import RoundMethod
@@ -12,6 +14,7 @@ from attune.rounds.config import (
     SETTINGS,
     Flag,
     Knob,
+    WordList,
     Words,
     check_config,
     outcomes_of,
@@ -47,6 +50,16 @@ def test_a_wrong_word_is_refused_with_what_was_given(words: list[str], message: 
         parse_config(words)
 
 
+def test_some_of_a_few_words_are_kept_in_their_own_order() -> None:
+    found = parse_config(["lora_targets=fc1, q_proj"])
+    assert found == {"lora_targets": ["q_proj", "fc1"]}
+    assert check_config({"features": ["encoder"]}, RoundMethod.REWARD) == {"features": ["encoder"]}
+    wrong: list[object] = [[], ["head"], "q_proj,head", [["fc1"]], 3]
+    for value in wrong:
+        with pytest.raises(ConfigError, match="lora_targets must be some of q_proj, k_proj"):
+            check_config({"lora_targets": value})
+
+
 def test_a_truth_value_is_not_a_number() -> None:
     with pytest.raises(ConfigError, match="n_epochs must be a number, got True"):
         check_config({"n_epochs": True})
@@ -59,7 +72,7 @@ def test_every_setting_is_the_trainers_with_the_same_bounds_and_default(
     trainer = METHODS[method].config_class
     bounds, choices, defaults = trainer.bounds(), trainer.choices(), trainer().to_mapping()
     known = SETTINGS[method]
-    assert set(known) == set(defaults) - {"lora_targets", "encoder", "features"}
+    assert set(known) == set(defaults) - {"encoder"}
     for name, setting in known.items():
         match setting:
             case Knob():
@@ -70,6 +83,10 @@ def test_every_setting_is_the_trainers_with_the_same_bounds_and_default(
                 assert setting.allowed == choices[name], name
             case Flag():
                 assert isinstance(defaults[name], bool), name
+            case WordList():
+                trainer.from_mapping({name: list(setting.allowed)})
+                with pytest.raises(TrainerConfigError, match=re.escape(str(list(setting.allowed)))):
+                    trainer.from_mapping({name: ["another"]})
         assert setting.default == defaults[name], name
 
 

@@ -4,12 +4,13 @@ import pytest
 from django.conf import LazySettings
 from django.test import Client
 
-from attune.catalog.models import Checkpoint
+from attune.catalog.models import Checkpoint, Prompt
 from attune.rounds.choices import RoundMethod
 from attune.rounds.config import LOSSES, SETTINGS
 from attune.rounds.group_services import set_rater_group
 from attune.rounds.models import Round
 from console.knobs import KNOB_LINES, LOSS_LINES, METHOD_LINES
+from console.views.rounds import again_address
 from tests.unit.api.people import Person
 from tests.unit.attune.rated import RatedStudy
 from tests.unit.console.conftest import said
@@ -154,6 +155,24 @@ def test_a_round_learns_from_a_group_of_raters(browser: Client, rated: RatedStud
     form = {"study": "first", "base": "base", "rater_group": "quiet"}
     browser.post("/console/rounds/start/", form)
     assert Round.objects.get().filters["rater_group"] == "quiet"
+
+
+def test_a_round_learns_from_prompts_with_a_tag_and_adapts_the_layers_named(
+    browser: Client, rated: RatedStudy
+) -> None:
+    Prompt.objects.update(tags=["calm"])
+    text = shown(browser, NEW + "&prompt_tags=loud")
+    assert "0 prompts have the tags loud; known are calm" in text
+    assert "Got head, allowed are q_proj" in shown(browser, NEW + "&lora_targets=head")
+    form = {"study": "first", "base": "base", "prompt_tags": "calm, dark"}
+    browser.post("/console/rounds/start/", form | {"lora_targets": "fc1,q_proj"})
+    stored = Round.objects.get()
+    assert stored.filters["prompt_tags"] == ["calm", "dark"]
+    assert stored.config == {"lora_targets": ["q_proj", "fc1"]}
+    again = again_address(stored)
+    assert "prompt_tags=calm%2C+dark" in again
+    assert "lora_targets=q_proj%2C+fc1" in again
+    assert "calm, dark" in browser.get(f"/console/rounds/{stored.pk}/").content.decode()
 
 
 def test_the_preflight_names_cost_leakage_and_worker(browser: Client, rated: RatedStudy) -> None:
