@@ -4,6 +4,7 @@ from api import (
     arrival,
     checkpoints,
     clips,
+    consent_texts,
     jobs,
     leaderboard,
     lineage,
@@ -36,6 +37,7 @@ api = ExplainingAPI(
 add_error_answers(api)
 for router in (
     arrival.router,
+    consent_texts.router,
     ratings.router,
     own_answers.router,
     clips.router,
