@@ -27,7 +27,8 @@ def arrive(request: HttpRequest, token: str) -> HttpResponse:
     The ids come in the address, as the panel filled them in. Opening the address alone makes
     nothing: panels and browsers preview links.
     """
-    link = PanelLink.objects.select_related("study").filter(pk=find_link_id(token)).first()
+    link_id = find_link_id(token)
+    link = PanelLink.objects.select_related("study").filter(pk=link_id or 0).first()
     if link is None:
         return _refuse(request, "unknown", HTTPStatus.NOT_FOUND)
     if link.revoked_at is not None:

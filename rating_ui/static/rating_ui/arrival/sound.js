@@ -1,5 +1,7 @@
 // One sound at a time: fetched, decoded, played from its start, with the time it has been heard.
 
+import { gettext } from "../gettext.js";
+
 /** Dispatches "change" when it starts or ends. */
 export class Sound extends EventTarget {
   constructor(context) {
@@ -12,7 +14,7 @@ export class Sound extends EventTarget {
 
   async load(url) {
     const response = await fetch(url, { credentials: "same-origin" });
-    if (!response.ok) throw new Error(String(response.status));
+    if (!response.ok) throw new Error(gettext("The sound can’t be loaded. Load the page again."));
     this.stop();
     this.buffer = await this.context.decodeAudioData(await response.arrayBuffer());
   }

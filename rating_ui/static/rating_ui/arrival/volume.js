@@ -26,7 +26,7 @@ playButton.addEventListener("click", async () => {
   try {
     await loaded;
   } catch {
-    said.textContent = gettext("The noise can’t be loaded. Load the page again.");
+    said.textContent = gettext("The sound can’t be loaded. Load the page again.");
     return;
   }
   await sound.play({ loop: true });
