@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
@@ -73,7 +74,7 @@ def rate(request: HttpRequest) -> HttpResponse:
     # Answers that wait in a shared browser must never be sent in another rater's name.
     rater_key = salted_hmac("rating_ui.answers", str(rater.pseudonym)).hexdigest()[:16]
     context = {
-        "question": study.question if study else "",
+        "question": gettext(study.question) if study else "",
         "n_target": study.pairs_per_session if study else 0,
         "api_root": API_ROOT,
         "csrf_cookie": settings.CSRF_COOKIE_NAME,

@@ -23,6 +23,7 @@ from attune.ratings.choices import Aspect, Choice, Side
 from attune.ratings.models import Study
 from attune.ratings.selectors import AssignmentView, SideView, get_assignment_view, open_studies
 from attune.ratings.services import assign_pair, change_rating, record_rating, report_clip
+from attune.ratings.trust_selectors import Notice, rater_notice
 
 router = Router(tags=["ratings"], auth=allow(RATERS))
 
@@ -150,7 +151,8 @@ def create_assignment(
             refusal = exc  # another study may do without headphones
             continue
         if assignment is not None:
-            return Status(200, assignment_answer(get_assignment_view(assignment)))
+            view = get_assignment_view(assignment)
+            return Status(200, assignment_answer(view, rater_notice(rater)))
     if refusal is not None:
         raise refusal
     response["Retry-After"] = str(RETRY_AFTER_S)
@@ -167,7 +169,7 @@ def _studies(rater: Rater, slug: str | None) -> list[Study]:
     return [study]
 
 
-def assignment_answer(view: AssignmentView) -> AssignmentAnswer:
+def assignment_answer(view: AssignmentView, notice: Notice | None = None) -> AssignmentAnswer:
     """The assignment as it is sent to its rater."""
     return AssignmentAnswer(
         id=view.id,
@@ -181,7 +183,7 @@ def assignment_answer(view: AssignmentView) -> AssignmentAnswer:
         expires_at=view.expires_at,
         n_done=view.n_done,
         n_target=view.n_target,
-        notice=None,
+        notice=None if notice is None else NoticeAnswer(kind=notice.kind.value),
         remarks=[
             RemarkAnswer(
                 client_id=remark.client_id, side=remark.side, at_s=remark.at_s, text=remark.text

@@ -9,10 +9,20 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page
+from scipy.stats import mannwhitneyu
 
 from attune.catalog.models import Clip
 from attune.ratings.models import Pair
-from tests.browser.conftest import Seen, Site, hear_both, open_pair, prompt_of
+from attune.ratings.services import update_study
+from tests.browser.conftest import (
+    STAGE,
+    Seen,
+    Site,
+    hear_both,
+    open_pair,
+    prompt_of,
+    wait_until,
+)
 from tests.browser.test_rating_page import wait_for_other_prompt, wait_for_ratings
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -111,17 +121,29 @@ def test_refusals_leak_nothing_either(page: Page, site: Site) -> None:
 
 
 def test_a_session_leaks_nothing_about_what_is_heard(page: Page, site: Site, seen: Seen) -> None:
+    update_study(study=site.study, aspects=["prompt_fit"])
     open_pair(page, site)
     for n, key in enumerate(("ArrowLeft", "ArrowDown", "x"), start=1):
         prompt = prompt_of(page)
         hear_both(page)
+        page.keyboard.press("m")
+        page.keyboard.type("a click")
+        page.keyboard.press("Enter")
         page.keyboard.press(key)
+        page.wait_for_timeout(300)
+        page.keyboard.press("ArrowDown")
         wait_for_other_prompt(page, prompt)
         wait_for_ratings(page, n)
+    page.reload()  # the list of answers, and an answered pair fetched again
+    wait_until(page, f'{STAGE} === "rating"')
+    page.keyboard.press("u")
+    wait_until(page, 'document.querySelector("#rate").classList.contains("changing")')
     page.wait_for_timeout(300)
 
     audio = [entry for entry in seen.received if "/audio/" in entry[0]]
     assert len(audio) >= 6
+    for path in ("/remarks", "/aspects/prompt_fit", "/answers", "/assignments/"):
+        assert any(path in url for url, _, _ in seen.received), path
     secrets = list(secrets_of(site))
     assert len(secrets) > 20
     for url, headers, body in seen.received:
@@ -147,3 +169,37 @@ def test_a_session_leaks_nothing_about_what_is_heard(page: Page, site: Site, see
         assert re.search(rf"\b{pair.pk}\b", assignment["a"]["audio_url"].split(":")[0]) is None
     sizes = {len(body) for _, _, body in audio}
     assert len(sizes) == 1, "the files of a study differ in size"
+    heads = {re.sub(r"(?im)^(date|etag):.*$", "", headers) for _, headers, _ in audio}
+    assert len(heads) == 1, "the heads of audio answers differ in more than their tags"
+
+
+TIME = """async ([urls, n, slower]) => {
+  const times = urls.map(() => []);
+  for (let i = 0; i < n; i += 1) {
+    for (const k of i % 2 ? [0, 1] : [1, 0]) {
+      const begin = performance.now();
+      await (await fetch(urls[k], {cache: "no-store"})).arrayBuffer();
+      if (k === slower) await new Promise((next) => setTimeout(next, 5));
+      times[k].push(performance.now() - begin);
+    }
+  }
+  return times;
+}"""
+
+
+def test_both_sides_answer_in_the_same_time(page: Page, site: Site) -> None:
+    """Mann-Whitney over 60 answers a side; chance alone fails it once in ten thousand runs.
+
+    That it can fail is seen by making one side five milliseconds slower.
+    """
+    open_pair(page, site)
+    status, _, text = page.evaluate(ASK, ["POST", "/api/v1/assignments", {}])
+    assert status == 200
+    urls = [json.loads(text)[side]["audio_url"] for side in ("a", "b")]
+
+    def p_value(slower: int | None) -> float:
+        first, second = page.evaluate(TIME, [urls, 60, slower])
+        return float(mannwhitneyu(first, second).pvalue)
+
+    assert p_value(None) > 1e-4
+    assert p_value(1) < 1e-4

@@ -26,7 +26,9 @@ const PRESSABLE = "button, a[href], summary, input";
 export function listenForKeys(act, isOn) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (document.querySelector("dialog[open]") || event.target.closest?.(TYPING)) return;
+    if (document.querySelector("dialog[open]")) return;
+    // A field of a dialog that was closed just now keeps the focus for a moment.
+    if (event.target.closest?.(TYPING)?.checkVisibility()) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const action = ACTIONS[key];
     if (!action) return;

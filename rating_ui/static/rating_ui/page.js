@@ -191,6 +191,7 @@ class Page {
     const missing = last ? firstMissing(last) : 0;
     if (missing && (await this.fetchOwn(last))) {
       this.current = last.pair;
+      this.n_done = last.pair.assignment.n_done;
       this.ask(new Asking(last.pair, "pass", last, missing));
       this.pairs.prefetch(last.pair, this.answers.flush());
     } else {

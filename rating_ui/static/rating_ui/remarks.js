@@ -87,9 +87,9 @@ export class Remarks {
     const item = document.createElement("li");
     item.dataset.side = side;
     const go = button("go", "");
-    go.innerHTML = `<b>${side}</b> <span class="at">${clock(at_s)}</span> <span class="words"></span>`;
+    go.innerHTML = `<span class="visually-hidden"></span> <b>${side}</b> <span class="at">${clock(at_s)}</span> <span class="words"></span>`;
+    go.querySelector(".visually-hidden").textContent = texts.hear;
     go.querySelector(".words").textContent = text;
-    go.setAttribute("aria-label", texts.goTo(side, at_s, text));
     go.addEventListener("click", () => {
       if (this.player.side !== side) this.player.listenTo(side);
       this.player.seek(at_s);

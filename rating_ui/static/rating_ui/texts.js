@@ -136,8 +136,7 @@ export const texts = {
 
   remarkAt: (side, at_s) =>
     fill(gettext("Remark on %(side)s at %(at)s"), { side, at: clock(at_s) }),
-  goTo: (side, at_s, words) =>
-    fill(gettext("Hear %(side)s at %(at)s: %(words)s"), { side, at: clock(at_s), words }),
+  hear: gettext("Hear"),
   removeRemark: (side, at_s) =>
     fill(gettext("Remove the remark on %(side)s at %(at)s"), { side, at: clock(at_s) }),
   remarkAdded: (side, at_s) =>
