@@ -21,7 +21,7 @@ from attune.ratings.errors import (
     WithdrawnError,
 )
 from attune.ratings.models import Assignment, ClipReport, Pair, Study
-from attune.ratings.pairing import Kind, Next, Shares, choose_next
+from attune.ratings.pairing import Kind, Next, Shares, choose_fresh, choose_next
 from attune.ratings.pairing_selectors import TAKEN_STATES, supply_for
 from attune.ratings.selectors import side_clip
 
@@ -52,6 +52,7 @@ def assign_pair(
     """
     shares = Shares(gold=study.gold_share, repeat=study.repeat_share)
     full: list[int] = []
+    lost: Next | None = None
     while True:
         with transaction.atomic():
             locked = lock_rater(rater)
@@ -64,7 +65,10 @@ def assign_pair(
             if not Study.objects.filter(pk=study.pk, is_open=True).exists():
                 return None
             supply = supply_for(study=study, rater=locked, excluded=full)
-            chosen = choose_next(supply, rng, shares=shares)
+            if lost is None:
+                chosen = choose_next(supply, rng, shares=shares)
+            else:
+                chosen = choose_fresh(supply, rng, kind_share=lost.kind_share)
             if chosen is None:
                 return None
             is_free = chosen.kind != Kind.FRESH or has_free_place(
@@ -72,6 +76,7 @@ def assign_pair(
             )
             if is_free:
                 return _hand_out(study, locked, chosen, rng, now=now)
+        lost = chosen
         full.append(chosen.pair_id)
 
 

@@ -99,12 +99,14 @@ class Supply:
 class Next:
     """The pair to hand out, why, and the probability with which it was taken from the supply.
 
-    `is_swapped` is None where the sides are still to be drawn.
+    `kind_share` is the probability of its kind, part of the propensity. `is_swapped` is None where
+    the sides are still to be drawn.
     """
 
     pair_id: int
     kind: Kind
     propensity: float
+    kind_share: float
     is_swapped: bool | None = None
 
 
@@ -206,12 +208,7 @@ def choose_next(supply: Supply, rng: UniformSource, *, shares: Shares) -> Next |
     kind = kinds[draw_index(list(by_kind.values()), rng)]
     match kind:
         case Kind.FRESH:
-            chosen = choose_pair(supply.fresh, supply.tallies, rng, uniform_share=shares.uniform)
-            return Next(
-                pair_id=supply.fresh[chosen.index].pair_id,
-                kind=kind,
-                propensity=by_kind[kind] * chosen.propensity,
-            )
+            return choose_fresh(supply, rng, kind_share=by_kind[kind], uniform=shares.uniform)
         case Kind.GOLD:
             return _choose_known(supply.gold, kind, by_kind[kind], rng)
         case Kind.REPEAT:
@@ -220,12 +217,32 @@ def choose_next(supply: Supply, rng: UniformSource, *, shares: Shares) -> Next |
             assert_never(kind)
 
 
+def choose_fresh(
+    supply: Supply, rng: UniformSource, *, kind_share: float, uniform: float = UNIFORM_SHARE
+) -> Next | None:
+    """The next fresh pair, None without one. `kind_share`: how likely a fresh one was drawn.
+
+    Whoever loses a pair's last place to another chooses so again: a new draw of the kind would
+    give gold pairs to whoever loses often.
+    """
+    if not supply.fresh:
+        return None
+    chosen = choose_pair(supply.fresh, supply.tallies, rng, uniform_share=uniform)
+    return Next(
+        pair_id=supply.fresh[chosen.index].pair_id,
+        kind=Kind.FRESH,
+        propensity=kind_share * chosen.propensity,
+        kind_share=kind_share,
+    )
+
+
 def _choose_known(known: Sequence[Known], kind: Kind, share: float, rng: UniformSource) -> Next:
     pair = known[draw_integer(len(known), rng)]
     return Next(
         pair_id=pair.pair_id,
         kind=kind,
         propensity=share / len(known),
+        kind_share=share,
         is_swapped=pair.is_swapped,
     )
 

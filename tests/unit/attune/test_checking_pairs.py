@@ -117,6 +117,27 @@ class TestMixing:
             deviation = (propensity * (1 - propensity) / n) ** 0.5
             assert abs(counts[pk] / n - propensity) < 4 * deviation
 
+    def test_losing_a_place_does_not_make_gold_pairs_likelier(self) -> None:
+        """Of 9 pairs 8 are taken in the moment of choosing: 40 raters still get 4 gold pairs."""
+        study = prepared_study(9, 3, gold_share=0.1, overlap=1)
+        others, rng = create_rater(), random.Random(6)
+        for pair in Pair.objects.filter(purpose="training")[:8]:
+            Assignment.objects.create(
+                pair=pair,
+                rater=others,
+                is_swapped=False,
+                state=AssignmentState.ANSWERED,
+                propensity=1,
+                lease_until=later(-3600),
+            )
+        n_gold = 0
+        for _ in range(40):
+            assignment = hand_out(study, create_rater(), rng)
+            assert assignment is not None
+            n_gold += assignment.pair.purpose == PairPurpose.GOLD
+            assignment.delete()
+        assert n_gold <= 11
+
     def test_no_prompt_comes_twice_in_a_row_whatever_the_kind(self) -> None:
         study = prepared_study(60, 12, gold_share=0.3, repeat_share=0.3)
         given = rate_on(study, create_rater(), 40)
