@@ -17,6 +17,7 @@ from attune.ratings.panels import link_token
 from attune.ratings.practice import clean_side
 from attune.ratings.services import update_study
 from tests.browser.conftest import STAGE, Seen, Site, wait_until
+from tests.browser.test_rating_page import wait_for_ratings
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -236,8 +237,8 @@ def test_a_panels_person_comes_with_an_id_and_leaves_with_a_code(
         wait_until(page, f"!!document.querySelector('[data-side={side}] .state.enough')", 20)
     page.keyboard.press("ArrowLeft")
     wait_until(page, f'{STAGE} === "done"')
-    page.wait_for_timeout(300)
-    page.goto(f"{site.url}/finish/")
+    wait_for_ratings(page, 1)
+    page.get_by_role("link", name="Finish and get your code").click()
     expect(page.get_by_text("C0DE123")).to_be_visible()
     back = page.get_by_role("link", name="Back to the panel")
     assert back.get_attribute("href") == "https://app.prolific.com/submissions/complete?cc=C0DE123"

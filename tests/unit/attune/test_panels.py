@@ -1,11 +1,13 @@
 """People of panels: one rater for one id, codes out, forged and replayed ids refused."""
 
+import threading
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 
 from attune.raters.errors import PanelError
@@ -120,6 +122,29 @@ class TestArrival:
         rater = admit_from_panel(link=link, ids=ADA, now=NOW).person.rater
         assert list(open_studies(rater)) == [link.study]
         assert set(open_studies(create_rater())) == {older, link.study}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_address_opened_four_times_at_once_makes_one_rater() -> None:
+    link = make_link()
+    start = threading.Barrier(4)
+    seen: list[int] = []
+
+    def arrive() -> None:
+        start.wait()
+        try:
+            seen.append(admit_from_panel(link=link, ids=ADA, now=NOW).pk)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=arrive) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 4
+    assert len(set(seen)) == 1
+    assert Rater.objects.count() == 1
 
 
 class TestAddresses:
