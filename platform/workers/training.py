@@ -52,6 +52,7 @@ LOG_FILE = "training.log"
 PID_FILE = "child.pid"
 PREFERENCES_FILE = "preferences.jsonl"
 PROMPTS_FILE = "prompts.jsonl"
+ENCODER_LINK = "encoder"
 MOST_THREADS = 4
 NO_METRICS = {"step", "n_steps", "samples"}
 
@@ -120,6 +121,8 @@ def write_run_folder(round: Round) -> Path:
         run["reward_model"] = str(checkpoint_folder(round.reward_model))
     if round.judge_model is not None:
         run["judge_model"] = str(checkpoint_folder(round.judge_model))
+    if round.method == RoundMethod.REWARD:
+        link_encoder(folder)
     if round.method in REWARDED_METHODS:
         run["prompts"] = PROMPTS_FILE
         write_atomically(folder / PROMPTS_FILE, dataset_bytes(export_prompts(round)))
@@ -129,8 +132,20 @@ def write_run_folder(round: Round) -> Path:
     return folder
 
 
+def link_encoder(folder: Path) -> None:
+    """Gives a run folder the site's representation encoder by a name that is the same anywhere."""
+    link = folder / ENCODER_LINK
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path(settings.ATTUNE_ENCODER).resolve(), target_is_directory=True)
+
+
 def trainer_config(round: Round) -> dict[str, object]:
-    """Returns the settings as the trainer reads them: the adapters of a mix by their folders."""
+    """Returns the settings as the trainer reads them.
+
+    A reward model reads clips by the site's encoder; the adapters of a mix are named by folders.
+    """
+    if round.method == RoundMethod.REWARD:
+        return {"encoder": ENCODER_LINK, **round.config}
     if round.method != RoundMethod.MIX:
         return dict(round.config)
     parts = [

@@ -23,6 +23,22 @@ import django
 ROOT = Path(__file__).resolve().parents[2]
 ROUND_CONFIG = {"n_epochs": 12, "batch_pairs": 4}
 """Some thirty short steps; the trainer saves every tenth."""
+OF_ADAPTERS = {"n_epochs": 1, "sample_steps": 0, "lora_rank": 2}
+OF_REWARDED = {
+    **{"n_steps": 2, "batch_prompts": 2, "group_size": 2, "held_out_clips": 1, "best_of": 2},
+    **{"judge_steps": 1, "sample_steps": 0, "lora_rank": 2},
+}
+MODELS = {"reward_model": "liking", "judge_model": "judge"}
+METHOD_ROUNDS: tuple[tuple[str, str, dict[str, Any], dict[str, str]], ...] = (
+    ("liking", "reward", {"n_members": 2, "features": ["codec"]}, {}),
+    ("judge", "reward", {"n_members": 2, "features": ["encoder"], "seed": 1}, {}),
+    ("dpo", "dpo", OF_ADAPTERS, {}),
+    ("kto", "kto", OF_ADAPTERS, {}),
+    ("expert", "expert", {**OF_ADAPTERS, "best_share": 0.5}, {"reward_model": "liking"}),
+    ("grpo", "grpo", OF_REWARDED, MODELS),
+    ("rloo", "rloo", OF_REWARDED, MODELS),
+)
+"""(name, method, settings, the rounds whose reward models it names) of a round of each kind."""
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 LONG_CONFIG = {"n_epochs": 20, "batch_pairs": 1}
 """So many steps that a cancellation comes before the last of them."""
@@ -346,6 +362,57 @@ def losses(round: Any) -> dict[int, float]:
         for metric in round.metrics.all()
         if "loss" in metric.values
     }
+
+
+@drill(LONG_LEASE_S)
+def every_method_goes_from_ratings_to_a_checkpoint_through_a_worker() -> None:
+    """The gate has drills of its own: rounds are cancelled when they come to it."""
+    from attune.catalog.models import Checkpoint
+    from attune.catalog.storage import checkpoint_folder
+    from attune.rounds.models import RoundMethod, RoundState
+    from attune.rounds.services import cancel_round, create_mix, create_round
+    from generator.checkpoints import verify_folder
+    from tests.integration.scene import create_rated_study
+
+    base, study = prepare_site(), create_rated_study()
+
+    def checkpoint_of(round: Any) -> Checkpoint:
+        def is_published() -> bool:
+            ended = has_ended(round)
+            assert round.produced_checkpoint_id or not ended, (round.name, round.error)
+            return round.produced_checkpoint_id is not None
+
+        wait_until(is_published, PATIENCE_S, f"the checkpoint of {round.name}")
+        if round.state == RoundState.EVALUATING:
+            cancel_round(round=round, actor=None)
+        else:
+            assert (round.method, round.state) == (RoundMethod.REWARD, RoundState.DONE)
+        made: Checkpoint = round.produced_checkpoint
+        verify_folder(checkpoint_folder(made))
+        assert round.summary["n_train"] > 0 or round.method == RoundMethod.MIX, round.summary
+        return made
+
+    made: dict[str, Checkpoint] = {}
+    with workers("gpu"):
+        for name, method, config, models in METHOD_ROUNDS:
+            round = create_round(
+                study=study,
+                base_checkpoint=base,
+                method=method,
+                config=config,
+                name=name,
+                **{role: made[model] for role, model in models.items()},
+            )
+            made[name] = checkpoint_of(round)
+            assert round.metrics.exists(), f"{name} told nothing of its training"
+        parts = [(made["dpo"], 0.5), (made["kto"], 0.5)]
+        made["mix"] = checkpoint_of(create_mix(study=study, parts=parts, name="mix"))
+    kinds = {name: checkpoint.kind for name, checkpoint in made.items()}
+    assert kinds == {
+        name: "reward" if name in ("liking", "judge") else "adapter" for name in made
+    }, kinds
+    methods = {method for _, method, _, _ in METHOD_ROUNDS} | {"mix"}
+    assert methods == set(RoundMethod.values), "a method has no round here"
 
 
 @drill(LONG_LEASE_S)

@@ -16,12 +16,18 @@ from attune.jobs.services import claim_job
 from attune.rounds.models import Round, RoundSample, RoundState
 from attune.rounds.run_files import sample_file
 from attune.rounds.selectors import get_round_detail
-from attune.rounds.services import cancel_round, record_round_metric
-from tests.integration.scene import add_tiny_checkpoint, start_test_round
+from attune.rounds.services import cancel_round, create_round, record_round_metric
+from tests.integration.scene import add_tiny_checkpoint, create_rated_study, start_test_round
 from workers import training
 from workers.claims import carry_out, carry_out_job, new_owner
 from workers.lease import Lease
-from workers.training import LOG_FILE, PREFERENCES_FILE, run_folder, store_result
+from workers.training import (
+    LOG_FILE,
+    PREFERENCES_FILE,
+    run_folder,
+    store_result,
+    write_run_folder,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -162,6 +168,20 @@ def test_the_run_folder_holds_the_very_bytes_that_were_hashed(
     assert run["parent_hash"] == new_round.base_checkpoint.content_hash
     assert run["config"] == {"n_epochs": 1}
     assert (folder / LOG_FILE).read_text().strip() == "hello"
+
+
+def test_a_reward_model_reads_clips_by_the_sites_encoder(settings: LazySettings) -> None:
+    settings.ATTUNE_MINIMUM_PREFERENCES = 8
+    base = add_tiny_checkpoint()
+    round = create_round(
+        study=create_rated_study(), base_checkpoint=base, method="reward", config={"n_members": 2}
+    )
+    for _ in range(2):  # another attempt finds the link of the first
+        folder = write_run_folder(round)
+    run = json.loads((folder / "run.json").read_text())
+    assert run["config"] == {"n_members": 2, "encoder": "encoder"}
+    assert (folder / "encoder").resolve() == Path(settings.ATTUNE_ENCODER).resolve()
+    assert round.config == {"n_members": 2}
 
 
 def test_a_stored_result_replaces_a_left_over_of_its_name(tmp_path: Path) -> None:
