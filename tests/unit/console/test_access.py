@@ -33,6 +33,7 @@ PAGES = [
 ACTIONS = [
     "/console/rounds/start/",
     "/console/rounds/{round}/cancel/",
+    "/console/rounds/{round}/resume/",
     "/console/rounds/mix/start/",
     "/console/rotation/decide/",
     "/console/clips/request/",
