@@ -18,7 +18,8 @@ from attune.rounds.errors import BaseCheckpointError, RoundError
 from attune.rounds.estimates import Source
 from attune.rounds.evidence import RoundFilter
 from attune.rounds.models import RaterGroup
-from attune.rounds.preflight import Plan, Preflight, examine_plan
+from attune.rounds.plans import Plan
+from attune.rounds.preflight import Preflight, examine_plan
 from attune.rounds.selectors import find_default_base
 
 router = Router(tags=["rounds"])

@@ -22,7 +22,7 @@ from attune.rounds.config import (
 from attune.rounds.errors import ConfigError
 from attune.rounds.evidence import RoundFilter
 from attune.rounds.models import RaterGroup
-from attune.rounds.preflight import Plan
+from attune.rounds.plans import Plan
 from console.knobs import FIRST_KNOBS, LOSS_LINES, METHOD_LINES, knob_hint, knob_label, knobs_of
 
 OPTIONAL_MODEL_LINES = {

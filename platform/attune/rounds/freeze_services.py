@@ -16,6 +16,7 @@ from attune.jobs.services import enqueue_job
 from attune.ratings.models import Rating, Study
 from attune.rounds.choices import REWARDED_METHODS, RoundMethod
 from attune.rounds.config import check_config, outcomes_of
+from attune.rounds.costs import disk_space_needed, free_megabytes
 from attune.rounds.dataset import DATASET_FORMAT, dataset_sha256, preference_rows, prompt_rows
 from attune.rounds.eligibility import (
     EXCLUSION_RULES,
@@ -32,13 +33,11 @@ from attune.rounds.errors import (
 from attune.rounds.evidence import NO_FILTER, RoundFilter, reading_of, select_for_round
 from attune.rounds.gate import check_gate
 from attune.rounds.models import Round, RoundPreference, RoundPrompt, Split
-from attune.rounds.preflight import (
-    Plan,
-    disk_space_needed,
+from attune.rounds.plans import Plan
+from attune.rounds.refusals import (
     find_disk_refusals,
     find_plan_refusals,
     find_selection_refusals,
-    free_megabytes,
     n_needed_for,
 )
 from attune.rounds.selectors import describe_running, find_running_round

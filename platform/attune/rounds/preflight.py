@@ -1,120 +1,30 @@
 """What a round would use if it started now, what it would cost, and all that is against it."""
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from django.conf import settings
-from django.db.models import FloatField, Max
-from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Cast
 from django.utils import timezone
 
-from attune.catalog.models import Checkpoint, CheckpointKind, Population
-from attune.catalog.storage import checkpoint_folder, full_checkpoint
-from attune.jobs.models import JobQueue, WorkerReport
-from attune.jobs.selectors import busy_workers, find_worker_report
+from attune.catalog.models import Checkpoint
 from attune.ratings.models import Study
-from attune.rounds.choices import REWARDED_METHODS, Outcome, RoundMethod
-from attune.rounds.config import (
-    MAY_HAVE_REWARD_MODEL,
-    TIE_AWARE_LOSSES,
-    Value,
-    check_config,
-    default_numbers,
-    outcomes_of,
-)
+from attune.rounds.choices import RoundMethod
+from attune.rounds.config import check_config, outcomes_of
+from attune.rounds.costs import WorkerState, device_worker, estimate_plan, free_megabytes
 from attune.rounds.eligibility import EXCLUSION_RULES, Selection
-from attune.rounds.estimates import (
-    Estimate,
-    FormerRound,
-    disk_megabytes,
-    estimate_round,
-    work_of,
+from attune.rounds.estimates import Estimate
+from attune.rounds.evidence import Duplicates, find_duplicates, select_for_round
+from attune.rounds.plans import Plan
+from attune.rounds.refusals import (
+    find_disk_refusals,
+    find_plan_refusals,
+    find_selection_refusals,
+    n_needed_for,
 )
-from attune.rounds.evidence import (
-    NO_FILTER,
-    Duplicates,
-    RoundFilter,
-    find_duplicates,
-    select_for_round,
-)
-from attune.rounds.gate import fewest_held_out, thresholds_of
-from attune.rounds.models import Round, RoundMetric, RoundState
-from attune.rounds.selectors import describe_running, find_base_refusal, find_running_round
-
-MEGABYTE = 1_000_000
-WORKER_SILENCE_S = 90.0
-SHOWN_FORMER_ROUNDS = 5
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A round as somebody wants it."""
-
-    study: Study
-    base_checkpoint: Checkpoint
-    method: RoundMethod = RoundMethod.DPO
-    config: Mapping[str, object] | None = None
-    filter: RoundFilter = NO_FILTER
-    reward_model: Checkpoint | None = None
-    judge_model: Checkpoint | None = None
-    parts: Sequence[tuple[Checkpoint, float]] = ()
-    """For a mix: the adapters and their weights."""
-
-
-@dataclass(frozen=True)
-class Leakage:
-    """What the held-out preferences share with those that are trained on."""
-
-    n_prompts: int
-    n_raters: int
-    n_clips: int
-    n_held_out_by_known_raters: int
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether prompts, raters and clips are all apart."""
-        return not (self.n_prompts or self.n_raters or self.n_clips)
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """How many held-out preferences the gate could measure the round on, and how many it needs."""
-
-    n: int
-    n_needed: int
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether the gate's check of them could fail, and so says anything when it passes."""
-        return self.n >= self.n_needed
-
-    @property
-    def sentence(self) -> str:
-        """What follows where they are not enough."""
-        if self.n == 0:
-            found = "nothing is held out"
-        else:
-            found = f"{self.n} preference{' is' if self.n == 1 else 's are'} held out"
-        return (
-            f"{found}, {self.n_needed} are needed for the gate to tell whether the round learned: "
-            "its checkpoint will stay out of rotation until an engineer lets it in"
-        )
-
-
-@dataclass(frozen=True)
-class WorkerState:
-    """Whether somebody would take the round's job, and what is known of the machine."""
-
-    is_alive: bool
-    is_busy: bool
-    seen_at: datetime | None
-    device: str
-    memory_mb: int | None
-    n_cores: int | None
+from attune.rounds.selectors import describe_running, find_running_round
+from attune.rounds.separation import HeldOut, Leakage, held_out_of, leakage_of
 
 
 @dataclass(frozen=True)
@@ -172,7 +82,7 @@ def examine_plan(plan: Plan, *, now: datetime | None = None) -> Preflight:
         outcomes=outcomes_of(plan.method, config),
     )
     duplicates = find_duplicates(plan.study, plan.base_checkpoint, selection.preferences)
-    estimate = _estimate(plan, config, selection)
+    estimate = estimate_plan(plan, config, selection)
     worker = device_worker(now=now)
     free_disk_mb = free_megabytes(Path(settings.ATTUNE_ROUNDS))
     leakage = leakage_of(selection, duplicates)
@@ -210,143 +120,6 @@ def examine_plan(plan: Plan, *, now: datetime | None = None) -> Preflight:
                 worker=worker,
                 now=now,
             )
-        ),
-    )
-
-
-def n_needed_for(method: RoundMethod) -> int:
-    """How many preferences a round needs; one that does not learn from them only measures."""
-    if method in (*REWARDED_METHODS, RoundMethod.MIX):
-        return 0
-    return int(settings.ATTUNE_MINIMUM_PREFERENCES)
-
-
-def find_plan_refusals(plan: Plan) -> list[str]:
-    """What is wrong with the checkpoints that a round names."""
-    found = []
-    if plan.method is RoundMethod.MIX:
-        found += _find_mix_refusals(plan)
-    elif (refusal := find_base_refusal(plan.study, plan.base_checkpoint)) is not None:
-        found.append(refusal)
-    return found + _find_reward_refusals(plan)
-
-
-def _find_reward_refusals(plan: Plan) -> list[str]:
-    needed = plan.method in REWARDED_METHODS
-    may_be_named = {
-        "reward model": plan.method in MAY_HAVE_REWARD_MODEL,
-        "judge model": needed,
-    }
-    named = {"reward model": plan.reward_model, "judge model": plan.judge_model}
-    found = []
-    for role, checkpoint in named.items():
-        if checkpoint is None:
-            if needed:
-                stored = Checkpoint.objects.filter(kind=CheckpointKind.REWARD, is_retired=False)
-                found.append(
-                    f"{plan.method} needs a {role}; {stored.count()} reward models are stored"
-                )
-        elif not may_be_named[role]:
-            found.append(f"{plan.method} reads no {role}, got {checkpoint.name}")
-        elif checkpoint.kind != CheckpointKind.REWARD:
-            found.append(f"checkpoint {checkpoint.name} is {checkpoint.kind}, no {role}")
-        else:
-            found += _find_source_refusals(plan.study, checkpoint)
-    if plan.reward_model is not None and plan.reward_model == plan.judge_model:
-        found.append(
-            f"reward model and judge model are both {plan.reward_model.name}: 2 different "
-            "ones are needed, because the judge must not be what is learned from"
-        )
-    loss = (plan.config or {}).get("loss")
-    if plan.reward_model is not None and loss in TIE_AWARE_LOSSES:
-        found.append(
-            f"loss {loss} learns from ties, and a reward model names none; take another loss "
-            "or no reward model"
-        )
-    return found
-
-
-def _find_source_refusals(study: Study, checkpoint: Checkpoint) -> list[str]:
-    """Why no round of the study may learn from this adapter or reward model."""
-    found = []
-    if checkpoint.is_retired:
-        found.append(f"checkpoint {checkpoint.name} is retired")
-    if study.population == Population.PEOPLE and checkpoint.is_simulated:
-        found.append(
-            f"checkpoint {checkpoint.name} was trained on simulated ratings; "
-            f"study {study.slug} is people's"
-        )
-    return found
-
-
-def _find_mix_refusals(plan: Plan) -> list[str]:
-    if len(plan.parts) < 2:
-        return [f"a mix has at least 2 adapters, got {len(plan.parts)}"]
-    found = []
-    names = [part.name for part, _ in plan.parts]
-    if len(set(names)) < len(names):
-        found.append(f"a mix names each adapter once, got {', '.join(names)}")
-    for part, weight in plan.parts:
-        if part.kind != CheckpointKind.ADAPTER or part.parent_id != plan.base_checkpoint.pk:
-            found.append(
-                f"checkpoint {part.name} is {part.kind} on "
-                f"{part.parent.name if part.parent else 'nothing'}, "
-                f"not an adapter on {plan.base_checkpoint.name}"
-            )
-        found += _find_source_refusals(plan.study, part)
-        if not -2.0 <= weight <= 2.0:
-            found.append(f"the weight of {part.name} is {weight:g}, expected -2 to 2")
-    return found
-
-
-def find_selection_refusals(plan: Plan, selection: Selection) -> list[str]:
-    """Why what was found is not enough."""
-    n_needed = n_needed_for(plan.method)
-    n_missing = n_needed - selection.n_usable
-    if n_missing > 0:
-        return [
-            f"{selection.n_usable} usable preferences, {n_needed} needed: {n_missing} more "
-            f"{'is' if n_missing == 1 else 'are'} needed"
-        ]
-    if n_needed and selection.n_train == 0:
-        return [f"all {selection.n_usable} preferences are on held-out prompts"]
-    return []
-
-
-def find_disk_refusals(needed_mb: float, free_mb: float) -> list[str]:
-    """Whether the round's files would fit."""
-    if free_mb >= needed_mb:
-        return []
-    return [f"{free_mb:.0f} MB of disk are free, about {needed_mb:.0f} MB are needed"]
-
-
-def disk_space_needed(plan: Plan) -> float:
-    """Megabytes that a round's saves and result may take together."""
-    return disk_megabytes(_stored_megabytes(full_checkpoint(plan.base_checkpoint)))
-
-
-def held_out_of(plan: Plan, selection: Selection) -> HeldOut:
-    """What the gate could measure the round on; a reward model goes through none."""
-    n = sum(
-        preference.is_held_out and preference.outcome is Outcome.CHOSEN
-        for preference in selection.preferences
-    )
-    threshold = thresholds_of(plan.study.gate)["held_out_accuracy"]
-    n_needed = fewest_held_out(threshold) or 1
-    return HeldOut(n, 0 if plan.method is RoundMethod.REWARD else n_needed)
-
-
-def leakage_of(selection: Selection, duplicates: Duplicates) -> Leakage:
-    """What training and held-out preferences share."""
-    sides: dict[bool, set[int]] = {True: set(), False: set()}
-    for preference in selection.preferences:
-        sides[preference.is_held_out].add(preference.prompt_id)
-    return Leakage(
-        n_prompts=len(sides[True] & sides[False]),
-        n_raters=selection.counts["raters_on_both_sides"],
-        n_clips=duplicates.n_clips_on_both_sides,
-        n_held_out_by_known_raters=(
-            selection.counts["held_out"] - selection.counts["held_out_by_new_raters"]
         ),
     )
 
@@ -398,97 +171,3 @@ def _warnings(
     if plan.base_checkpoint.is_simulated:
         found.append(f"checkpoint {plan.base_checkpoint.name} was trained on simulated ratings")
     return found
-
-
-def device_worker(*, now: datetime) -> WorkerState:
-    """What is known of the workers on the device queue."""
-    report: WorkerReport | None = find_worker_report(JobQueue.DEVICE)
-    busy = busy_workers(queue=JobQueue.DEVICE, now=now)
-    answered_at = report.answered_at if report else None
-    seen_at = max((time for time in (answered_at, *busy) if time is not None), default=None)
-    is_recent = seen_at is not None and now - seen_at < timedelta(seconds=WORKER_SILENCE_S)
-    return WorkerState(
-        is_alive=bool(busy) or is_recent,
-        is_busy=bool(busy),
-        seen_at=seen_at,
-        device=report.device if report else "",
-        memory_mb=report.memory_mb if report else None,
-        n_cores=report.n_cores if report else None,
-    )
-
-
-def free_megabytes(folder: Path) -> float:
-    """The free space of the disk that a folder lies on, or will lie on."""
-    place = folder
-    while not place.exists():
-        place = place.parent
-    return shutil.disk_usage(place).free / MEGABYTE
-
-
-def _estimate(plan: Plan, config: Mapping[str, Value], selection: Selection) -> Estimate:
-    defaults = default_numbers(plan.method)
-    return estimate_round(
-        work_of(
-            selection.counts,
-            config,
-            defaults=defaults,
-            clip_duration_s=plan.study.clip_duration_s,
-            has_reward_model=plan.reward_model is not None,
-        ),
-        weights_mb=_stored_megabytes(full_checkpoint(plan.base_checkpoint)),
-        former=_former_rounds(plan),
-        has_formula=plan.method in (RoundMethod.DPO, RoundMethod.KTO, RoundMethod.EXPERT),
-    )
-
-
-def _stored_megabytes(checkpoint: Checkpoint) -> float:
-    folder = checkpoint_folder(checkpoint)
-    names = checkpoint.card.get("files", {})
-    sizes = [(folder / name).stat().st_size for name in names if (folder / name).is_file()]
-    return sum(sizes) / MEGABYTE
-
-
-def _former_rounds(plan: Plan) -> list[FormerRound]:
-    """The last rounds of the method on the same full weights and device, the newest first."""
-    full = full_checkpoint(plan.base_checkpoint)
-    report = find_worker_report(JobQueue.DEVICE)
-    found = (
-        Round.objects.filter(method=plan.method, state=RoundState.DONE, summary__has_key="wall_s")
-        .select_related("study", "base_checkpoint__parent__parent__parent")
-        .order_by("-pk")
-    )
-    if report is not None and report.device:
-        found = found.filter(device__in=["", report.device])
-    same = [
-        round
-        for round in found[: 4 * SHOWN_FORMER_ROUNDS]
-        if full_checkpoint(round.base_checkpoint) == full
-    ][:SHOWN_FORMER_ROUNDS]
-    peaks = peak_memories(same)
-    defaults = default_numbers(plan.method)
-    return [
-        FormerRound(
-            work=work_of(
-                round.counts,
-                round.config,
-                defaults=defaults,
-                clip_duration_s=round.study.clip_duration_s,
-                has_reward_model=round.reward_model_id is not None,
-            ),
-            wall_s=float(round.summary["wall_s"]),
-            peak_memory_mb=round.summary.get("memory_mb") or peaks.get(round.pk),
-        )
-        for round in same
-    ]
-
-
-def peak_memories(rounds: Sequence[Round]) -> dict[int, float]:
-    """Round id -> the most memory its trainer reported, for those that reported any."""
-    reported = Cast(KeyTextTransform("memory_mb", "values"), FloatField())
-    found = (
-        RoundMetric.objects.filter(round__in=[round.pk for round in rounds])
-        .values_list("round_id")
-        .annotate(peak=Max(reported))
-        .order_by()
-    )
-    return {round_id: peak for round_id, peak in found if peak is not None}

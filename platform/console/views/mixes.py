@@ -6,7 +6,8 @@ from django.shortcuts import redirect
 
 from attune.rounds.choices import RoundMethod
 from attune.rounds.errors import RoundError
-from attune.rounds.preflight import Plan, Preflight, examine_plan
+from attune.rounds.plans import Plan
+from attune.rounds.preflight import Preflight, examine_plan
 from attune.rounds.services import create_mix
 from console.access import action, page
 from console.mix_form import MixForm

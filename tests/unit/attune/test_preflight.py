@@ -16,12 +16,13 @@ from attune.jobs.report_services import (
     request_worker_report,
 )
 from attune.ratings.choices import Choice
-from attune.rounds import preflight as preflight_module
+from attune.rounds import costs
 from attune.rounds.config import default_numbers
 from attune.rounds.errors import ConfigError, RoundError
 from attune.rounds.estimates import FormerRound, Source, Work, estimate_round, work_of
 from attune.rounds.models import Round, RoundMethod, RoundState
-from attune.rounds.preflight import HeldOut, preflight
+from attune.rounds.preflight import preflight
+from attune.rounds.separation import HeldOut
 from attune.rounds.services import create_round
 from tests.unit.attune.rated import RatedStudy, rated_study
 
@@ -48,7 +49,7 @@ def test_each_refusal_names_its_numbers_and_all_are_shown_at_once(
 ) -> None:
     world.rate_pairs([Choice.A] * 3)
     nearly_full = lambda _: SimpleNamespace(free=20_000_000)  # noqa: E731
-    monkeypatch.setattr(preflight_module.shutil, "disk_usage", nearly_full)
+    monkeypatch.setattr(costs.shutil, "disk_usage", nearly_full)
     other = world.add_checkpoint("other")
     found = preflight(world.study, other, method=RoundMethod.GRPO)
     assert not found.can_start

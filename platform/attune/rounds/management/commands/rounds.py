@@ -19,7 +19,8 @@ from attune.rounds.evidence import RoundFilter
 from attune.rounds.exports import ExportFormat, describe_dataset, export_dataset, export_file_name
 from attune.rounds.management.commands.align import describe_metric
 from attune.rounds.models import RaterGroup, Round, RoundSchedule
-from attune.rounds.preflight import Plan, Preflight, examine_plan
+from attune.rounds.plans import Plan
+from attune.rounds.preflight import Preflight, examine_plan
 from attune.rounds.resuming import get_resumption
 from attune.rounds.run_files import log_tail
 from attune.rounds.schedule import get_due, set_schedule
