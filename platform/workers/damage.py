@@ -46,8 +46,8 @@ def damage_clip(waveform: Waveform, sample_rate_hz: int, damage: Damage, seed: i
         case Damage.DROPOUTS:
             damaged = waveform * _gaps(waveform.shape[-1], sample_rate_hz, rng)
         case Damage.NOISE:
-            noise = rng.standard_normal(waveform.shape)
-            damaged = waveform + noise * _rms(waveform) * 10 ** (NOISE_DB / 20)
+            noise = rng.standard_normal(waveform.shape, dtype=np.float32)
+            damaged = waveform + noise * np.float32(_rms(waveform) * 10 ** (NOISE_DB / 20))
         case Damage.CRUSHED:
             damaged = _crush(waveform, sample_rate_hz)
         case _:
@@ -98,7 +98,7 @@ def _gaps(n_samples: int, sample_rate_hz: int, rng: np.random.Generator) -> Wave
         at = start + int(rng.integers(0, n_spacing - n_gap))
         gain[at : at + n_gap] = 0.0
     edge = np.ones(n_edge, dtype=np.float32) / n_edge
-    return np.convolve(gain, edge, mode="same")
+    return np.convolve(gain, edge, mode="same").astype(np.float32)
 
 
 def _crush(waveform: Waveform, sample_rate_hz: int) -> Waveform:

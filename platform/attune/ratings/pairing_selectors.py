@@ -4,15 +4,15 @@ The queries stay fast beside a million ratings: each walks an index and stops af
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
-from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
 from attune.catalog.models import RotationEntry
 from attune.raters.models import Rater
 from attune.ratings.choices import AssignmentState, PairPurpose
-from attune.ratings.models import Assignment, Pair, Rating, Study
+from attune.ratings.models import Assignment, Rating, Study
 from attune.ratings.pairing import (
     REPEAT_GAP,
     Answered,
@@ -31,19 +31,26 @@ GOLD_LIMIT = 32
 GOLD_RESERVE = 3
 REPEAT_WINDOW = 40
 TAKEN_STATES = (AssignmentState.OPEN, AssignmentState.ANSWERED)
+HAD_STATES = (*TAKEN_STATES, AssignmentState.SKIPPED)
 EVIDENCE = (PairPurpose.TRAINING, PairPurpose.JUDGING)
 """What pairs are made for. The others check raters."""
 
 
 def supply_for(*, study: Study, rater: Rater, excluded: Sequence[int] = ()) -> Supply:
     """All that the chooser may choose from, without the prompt that the rater heard last."""
-    fresh = candidate_pairs(study=study, rater=rater, excluded=excluded)
+    entered = rotation_ids(study.population)
+    fresh = candidate_pairs(study=study, rater=rater, excluded=excluded, entered=entered)
     if not fresh:
         return Supply(fresh=())
+    gold = repeats = None
+    if study.gold_share > 0:
+        gold = gold_pairs(study=study, rater=rater, entered=entered)
+    if study.repeat_share > 0:
+        repeats = repeat_pairs(study=study, rater=rater, entered=entered)
     supply = Supply(
         fresh=fresh,
-        gold=gold_pairs(study=study, rater=rater) if study.gold_share > 0 else (),
-        repeats=repeat_pairs(study=study, rater=rater) if study.repeat_share > 0 else (),
+        gold=gold or (),
+        repeats=repeats or (),
         tallies=opponent_tallies(population=study.population, candidates=fresh),
     )
     return of_other_prompts(supply, find_last_prompt_id(rater=rater))
@@ -69,7 +76,25 @@ def has_left_rotation(pair_path: str = "") -> Q:
     return Q(**{f"{pair_path}is_drawn": True}) & left
 
 
-def candidate_pairs(*, study: Study, rater: Rater, excluded: Sequence[int] = ()) -> list[Candidate]:
+def rotation_ids(population: str) -> frozenset[int]:
+    """The checkpoints in the population's rotation. Few: cheaper to name than to look up by row."""
+    entries = RotationEntry.objects.filter(population=population)
+    return frozenset(entries.values_list("checkpoint_id", flat=True))
+
+
+def _may_be_heard(entered: Set[int]) -> Q:
+    """True for pairs that were not drawn, or whose checkpoints are both among `entered`."""
+    both = Q(first_checkpoint__in=entered, second_checkpoint__in=entered)
+    return Q(is_drawn=False) | both
+
+
+def candidate_pairs(
+    *,
+    study: Study,
+    rater: Rater,
+    excluded: Sequence[int] = (),
+    entered: Set[int] | None = None,
+) -> list[Candidate]:
     """Fresh pairs that the rater may be given now, at most 256: begun ones first, then oldest.
 
     Ready, below the study's overlap, of checkpoints still in rotation where they were drawn
@@ -77,8 +102,10 @@ def candidate_pairs(*, study: Study, rater: Rater, excluded: Sequence[int] = ())
     until its lease ran out may come again. Begun pairs stay in sight until they are complete:
     otherwise new ones would push them out.
     """
-    had = Assignment.objects.filter(pair=OuterRef("pk"), rater=rater).exclude(
-        state=AssignmentState.EXPIRED
+    if entered is None:
+        entered = rotation_ids(study.population)
+    had = Assignment.objects.filter(
+        pair=OuterRef("pk"), rater=rater, is_repeat=False, state__in=HAD_STATES
     )
     n_open = (
         Assignment.objects.filter(pair=OuterRef("pk"), state=AssignmentState.OPEN, is_repeat=False)
@@ -92,7 +119,7 @@ def candidate_pairs(*, study: Study, rater: Rater, excluded: Sequence[int] = ())
             is_ready=True, is_withdrawn=False, purpose__in=EVIDENCE, n_ratings__lt=study.overlap
         )
         .exclude(pk__in=excluded)
-        .filter(~Exists(had), ~has_left_rotation())
+        .filter(_may_be_heard(entered), ~Exists(had))
         .annotate(
             n_taken=F("n_ratings") + Coalesce(Subquery(n_open, output_field=IntegerField()), 0)
         )
@@ -114,17 +141,20 @@ def candidate_pairs(*, study: Study, rater: Rater, excluded: Sequence[int] = ())
     ]
 
 
-def ready_gold_pairs(study: Study) -> QuerySet[Pair]:
-    """The study's gold pairs that can be heard, oldest first. Each goes to every rater once."""
-    return study.pairs.filter(
-        ~has_left_rotation(), purpose=PairPurpose.GOLD, is_ready=True, is_withdrawn=False
-    ).order_by("pk")
-
-
-def gold_pairs(*, study: Study, rater: Rater) -> list[Known]:
-    """Gold pairs that the rater has not been given, at most 32."""
-    had = Assignment.objects.filter(pair=OuterRef("pk"), rater=rater)
-    rows = ready_gold_pairs(study).filter(~Exists(had.exclude(state=AssignmentState.EXPIRED)))
+def gold_pairs(*, study: Study, rater: Rater, entered: Set[int] | None = None) -> list[Known]:
+    """Gold pairs that can be heard and the rater has not been given, oldest first, at most 32."""
+    if entered is None:
+        entered = rotation_ids(study.population)
+    had = Assignment.objects.filter(
+        pair=OuterRef("pk"), rater=rater, is_repeat=False, state__in=HAD_STATES
+    )
+    rows = (
+        study.pairs.filter(
+            _may_be_heard(entered), purpose=PairPurpose.GOLD, is_ready=True, is_withdrawn=False
+        )
+        .filter(~Exists(had))
+        .order_by("pk")
+    )
     return [
         Known(pair_id=pk, prompt_id=prompt_id)
         for pk, prompt_id in rows.values_list("pk", "prompt_id")[:GOLD_LIMIT]
@@ -153,19 +183,23 @@ def count_missing_gold(study: Study) -> int:
     return max(0, (busiest or 0) + n_reserve - kept.count())
 
 
-def repeat_pairs(*, study: Study, rater: Rater) -> list[Known]:
+def repeat_pairs(*, study: Study, rater: Rater, entered: Set[int] | None = None) -> list[Known]:
     """Pairs of this study that the rater answered some answers ago and may hear once more."""
-    again = Assignment.objects.filter(pair=OuterRef("pair"), rater=rater, is_repeat=True).exclude(
-        state=AssignmentState.EXPIRED
-    )
-    rows = (
+    if entered is None:
+        entered = rotation_ids(study.population)
+    rows = list(
         Rating.objects.filter(rater=rater, pair__study=study)
-        .annotate(has_repeat=Exists(again), has_left=Exists(_left(study)))
         .order_by("-created_at", "-pk")
         .values_list(
             *("pair_id", "pair__prompt_id", "assignment__is_swapped", "assignment__is_repeat"),
-            *("pair__purpose", "pair__is_withdrawn", "has_repeat", "has_left"),
+            *("pair__purpose", "pair__is_withdrawn", "pair__is_drawn"),
+            *("pair__first_checkpoint_id", "pair__second_checkpoint_id"),
         )[: REPEAT_GAP + REPEAT_WINDOW]
+    )
+    repeated = set(
+        Assignment.objects.filter(
+            pair__in=[row[0] for row in rows], rater=rater, is_repeat=True, state__in=HAD_STATES
+        ).values_list("pair_id", flat=True)
     )
     return pairs_to_repeat(
         [
@@ -174,7 +208,10 @@ def repeat_pairs(*, study: Study, rater: Rater) -> list[Known]:
                 prompt_id=prompt_id,
                 is_swapped=is_swapped,
                 may_repeat=purpose in EVIDENCE
-                and not (is_repeat or is_withdrawn or has_repeat or has_left),
+                and not is_repeat
+                and not is_withdrawn
+                and pair_id not in repeated
+                and (not is_drawn or {first, second} <= entered),
             )
             for (
                 pair_id,
@@ -183,15 +220,12 @@ def repeat_pairs(*, study: Study, rater: Rater) -> list[Known]:
                 is_repeat,
                 purpose,
                 is_withdrawn,
-                has_repeat,
-                has_left,
+                is_drawn,
+                first,
+                second,
             ) in rows
         ]
     )
-
-
-def _left(study: Study) -> QuerySet[Pair]:
-    return study.pairs.filter(has_left_rotation(), pk=OuterRef("pair"))
 
 
 def opponent_tallies(*, population: str, candidates: Sequence[Candidate]) -> dict[Opponents, Tally]:
