@@ -38,7 +38,9 @@ MODULES = tuple(
         "questions",
         "remarks",
         "screen",
+        "stages",
         "texts",
+        "transport",
         "waveform",
     )
 )

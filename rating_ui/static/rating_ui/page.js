@@ -13,7 +13,9 @@ import { Player } from "./player.js";
 import { Asking, firstMissing } from "./questions.js";
 import { Remarks } from "./remarks.js";
 import { CHOICES, Screen } from "./screen.js";
+import { Stages } from "./stages.js";
 import { texts } from "./texts.js";
+import { operate } from "./transport.js";
 
 const TICK_MS = 100;
 const SLOW_MS = 150; // a shorter wait is not worth a word
@@ -44,6 +46,7 @@ class Page {
     });
     this.history = new History(this.api, this.answers, screen.part("history"));
     this.breaks = new Breaks(sessionStorage, `attune.sitting.${raterKey}`);
+    this.stages = new Stages({ screen, player: this.player, retry: () => this.next() });
     this.player.restartsOnSwitch = this.settings.get("restartsOnSwitch");
     this.n_done = 0;
     this.n_target = Number(nTarget);
@@ -63,7 +66,7 @@ class Page {
     player.addEventListener("heard", ({ detail }) => this.onHeard(detail));
     answers.addEventListener("change", () => screen.waitingAnswers(answers.n_waiting));
     answers.addEventListener("refused", ({ detail }) => this.onRefused(detail));
-    answers.addEventListener("signed-out", () => this.showSignedOut());
+    answers.addEventListener("signed-out", () => this.stages.signedOut());
     answers.addEventListener("outdated", () => this.showOutdated());
     document.addEventListener("click", (event) => {
       const button = event.target.closest("[data-act]");
@@ -82,7 +85,7 @@ class Page {
     keysAreOn.addEventListener("change", () => this.settings.set("keysAreOn", keysAreOn.checked));
     document.querySelector("#report form").addEventListener("submit", () => this.report());
     addEventListener("online", () => {
-      if (screen.stage === "problem" && !this.broken) this.next();
+      if (screen.stage === "problem" && !this.stages.broken) this.next();
     });
     setInterval(() => player.tick(), TICK_MS);
     const frame = () => {
@@ -104,29 +107,12 @@ class Page {
     if (action === "end-advice") return this.screen.advice("");
     if (this.screen.stage !== "rating") return undefined;
     if (action in CHOICES) return this.answer(CHOICES[action]);
-    const { player } = this;
+    const said = operate(action, this.player);
+    if (said !== null) {
+      if (action === "restart") this.settings.set("restartsOnSwitch", this.player.restartsOnSwitch);
+      return this.screen.say(said);
+    }
     switch (action) {
-      case "listen-a":
-      case "listen-b":
-        player.listenTo(action === "listen-a" ? "A" : "B");
-        return this.screen.say(texts.playing(player.side));
-      case "play":
-        player.toggle();
-        return this.screen.say(player.isPlaying ? texts.playing(player.side) : texts.paused);
-      case "loop":
-        player.setLooping(!player.isLooping);
-        return this.sayLoop();
-      case "loop-start":
-        player.mark({ start_s: player.position_s, end_s: player.loop?.end_s ?? player.duration_s });
-        return this.sayLoop();
-      case "loop-end":
-        player.mark({ start_s: player.loop?.start_s ?? 0, end_s: player.position_s });
-        return this.sayLoop();
-      case "restart":
-        player.restartsOnSwitch = !player.restartsOnSwitch;
-        this.settings.set("restartsOnSwitch", player.restartsOnSwitch);
-        this.deck.draw();
-        return this.screen.say(player.restartsOnSwitch ? texts.restartOn : texts.restartOff);
       case "undo":
         return this.undo();
       case "question":
@@ -201,7 +187,7 @@ class Page {
 
   /** Shows the next pair: the one fetched ahead, or one fetched now. */
   async next() {
-    clearTimeout(this.timer);
+    this.stages.stopWaiting();
     this.turn += 1;
     const { turn } = this;
     const isStale = () => turn !== this.turn;
@@ -210,7 +196,7 @@ class Page {
     this.asking = null;
     this.resumed = null;
     if (before) {
-      const slow = setTimeout(() => this.showStage("loading"), SLOW_MS);
+      const slow = setTimeout(() => this.stages.show("loading"), SLOW_MS);
       const pair = await this.pairs.takeAhead(before);
       clearTimeout(slow);
       if (isStale()) return;
@@ -219,7 +205,7 @@ class Page {
         return;
       }
     }
-    if (this.screen.stage !== "waiting") this.showStage("loading");
+    if (this.screen.stage !== "waiting") this.stages.show("loading");
     const allSent = await this.answers.flush();
     if (isStale() || this.screen.stage === "signed-out") return;
     if (!allSent) {
@@ -230,10 +216,19 @@ class Page {
       const pair = await this.pairs.fetch();
       if (isStale()) return;
       if (pair.assignment) this.showPair(pair);
-      else this.showNothing(pair.retryAfter_s);
+      else this.stages.nothing(pair.retryAfter_s);
     } catch (error) {
       if (!isStale()) this.onFetchError(error);
     }
+  }
+
+  showUnreachable(message) {
+    this.stages.unreachable(message, Math.ceil(this.answers.retry_s) + 1);
+  }
+
+  showOutdated() {
+    this.turn += 1; // what is being fetched comes too late
+    this.stages.outdated();
   }
 
   /** False for a pair fetched ahead that was answered since, or that others may have by now. */
@@ -243,11 +238,11 @@ class Page {
 
   onFetchError(error) {
     if (!(error instanceof ApiError)) throw error;
-    if (error.isSignedOut && !error.assignment) this.showSignedOut();
+    if (error.isSignedOut && !error.assignment) this.stages.signedOut();
     else if (error.isOutdated) this.showOutdated();
     else if (error.isElsewhere) location.assign("/rate/");
     else if (error.isPassing) this.showUnreachable(error.message);
-    else this.showProblem(error.message, error.assignment ? error : null);
+    else this.stages.problem(error.message, error.assignment ? error : null);
   }
 
   showPair(pair) {
@@ -356,9 +351,15 @@ class Page {
   finishPair() {
     this.player.pause();
     const minutes = this.breaks.due(Date.now());
-    if (this.n_target && this.n_done % this.n_target === 0) this.showDone();
-    else if (minutes) this.showBreak(minutes);
-    else this.next();
+    if (this.n_target && this.n_done % this.n_target === 0) {
+      this.stages.done();
+      this.showProgress();
+    } else if (minutes) {
+      this.breaks.take(Date.now());
+      this.stages.rest(minutes);
+    } else {
+      this.next();
+    }
   }
 
   /** Sends an answer to a question about a pair that was answered before. */
@@ -484,60 +485,12 @@ class Page {
   }
 
   skipBroken() {
-    return this.broken && this.sendReport(this.broken.assignment, this.broken.side, texts.clipBroken);
-  }
-
-  // ---- stages
-
-  showStage(stage) {
-    this.screen.stage = stage;
-    if (stage !== "rating") this.player.unload();
-    if (stage !== "problem") clearTimeout(this.timer);
-  }
-
-  showNothing(wait_s) {
-    this.showStage("waiting");
-    this.timer = setTimeout(() => this.next(), wait_s * 1000);
-  }
-
-  showUnreachable(message) {
-    const wait_s = Math.ceil(this.answers.retry_s) + 1;
-    this.showProblem(message, null, texts.tryingAgain(wait_s));
-    this.timer = setTimeout(() => this.next(), wait_s * 1000);
-  }
-
-  showProblem(message, broken, next = "") {
-    this.broken = broken;
-    this.showStage("problem");
-    this.screen.problem(message, { next, canSkip: broken !== null });
-  }
-
-  showSignedOut() {
-    this.showStage("signed-out");
-    this.screen.say(texts.signedOut);
-  }
-
-  showOutdated() {
-    this.turn += 1; // what is being fetched comes too late
-    this.showStage("outdated");
-    this.screen.say(texts.outdated);
-  }
-
-  showBreak(minutes) {
-    this.breaks.take(Date.now());
-    this.showStage("break");
-    this.screen.part("break-text").textContent = texts.breakOffered(minutes);
-    this.screen.part("break-heading").focus();
-  }
-
-  showDone() {
-    this.showStage("done");
-    this.showProgress();
-    this.screen.part("done-heading").focus();
+    const { broken } = this.stages;
+    return broken && this.sendReport(broken.assignment, broken.side, texts.clipBroken);
   }
 
   goOn() {
-    this.showStage("loading");
+    this.stages.show("loading");
     return this.next();
   }
 
@@ -552,11 +505,6 @@ class Page {
       asksStrength: asking?.pair.assignment.asks_strength ?? false,
       isHere: asking?.mode === "pass" && asking.entry === last,
     });
-  }
-
-  sayLoop() {
-    const { region } = this.player;
-    this.screen.say(region ? texts.loopOn(region.start_s, region.end_s) : texts.loopOff);
   }
 }
 

@@ -79,7 +79,7 @@ def test_a_public_invitation_is_spent_by_a_button_and_not_by_opening_it(public: 
 
     browser = Client(enforce_csrf_checks=True)
     content = browser.get(path).content.decode()
-    (token,) = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', content)
+    token, _ = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', content)
     assert browser.post(path).status_code == 403
     assert User.objects.count() == 0
     answer = browser.post(path, {"csrfmiddlewaretoken": token})
