@@ -4,6 +4,7 @@ import io
 import wave
 
 import numpy as np
+import pyloudnorm
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,6 @@ from attune.raters.device_check import N_TRIALS, count_right, right_interval, tr
 from attune.raters.models import DeviceCheckKind
 from attune.raters.practice_sounds import (
     TUNES,
-    loudness_lufs,
     outline,
     practice_sounds,
     volume_noise,
@@ -31,6 +31,11 @@ from attune.raters.wav import wav_bytes
 LEVEL_DBFS = -23.0
 N_INTERVAL = round(INTERVAL_S * SAMPLE_RATE_HZ)
 MIDDLE = slice(N_INTERVAL // 8, -N_INTERVAL // 8)
+
+
+def loudness_lufs(waveform: NDArray[np.float64]) -> float:
+    """Integrated loudness by ITU-R BS.1770."""
+    return float(pyloudnorm.Meter(SAMPLE_RATE_HZ).integrated_loudness(waveform))
 
 
 def intervals(sound: NDArray[np.float64], gap_s: float) -> list[NDArray[np.float64]]:
