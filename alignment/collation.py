@@ -78,7 +78,7 @@ class Target:
         then is not applied a second time.
         """
         if row.win_probability is not None:
-            win = row.win_probability if soft_labels else 1.0
+            win = row.win_probability
             return cls(win=win, defeat=1.0 - win, tie=0.0, weight=1.0, imitated=1.0)
         counts = row.counts
         ties = counts.tie if reads_ties else 0

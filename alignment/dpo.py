@@ -153,7 +153,7 @@ def rows_to_learn(material: Material, stop: StopSwitch) -> Sequence[Preference]:
         )
     reward = model_reward(run.reward_model, run.base, 0.0, material.device)
     if not config.n_drawn:
-        return label_by_reward(material.train, reward)
+        return label_by_reward(material.train, reward, is_soft=config.soft_reward_labels)
     drawn = draw_clips(
         material.train,
         Rollouts(material.model.core, interrupt=stop.raise_if_requested),
@@ -162,7 +162,7 @@ def rows_to_learn(material: Material, stop: StopSwitch) -> Sequence[Preference]:
         folder=run.path / DRAWN_FOLDER,
         seed=config.seed,
     )
-    return label_by_reward(material.train, reward, drawn)
+    return label_by_reward(material.train, reward, drawn, is_soft=config.soft_reward_labels)
 
 
 def train_dpo(run: RunFolder, *, stop: StopSwitch, device: str) -> dict[str, Any]:

@@ -30,10 +30,15 @@ logger = logging.getLogger(__name__)
 
 
 def label_by_reward(
-    rows: Sequence[Preference], reward: Reward, drawn: Sequence[Sequence[Path]] | None = None
+    rows: Sequence[Preference],
+    reward: Reward,
+    drawn: Sequence[Sequence[Path]] | None = None,
+    *,
+    is_soft: bool = False,
 ) -> list[Preference]:
-    """Returns rows whose chosen clip is the one with the higher reward, and how surely it wins.
+    """Returns rows whose chosen clip is the one with the higher reward.
 
+    is_soft: whether it wins with the probability that the rewards say, and not for sure.
     drawn: codes of further clips of each row's header; the best and the worst of all of a row's
     clips become its pair.
     """
@@ -53,7 +58,7 @@ def label_by_reward(
                 row,
                 chosen=paths[best],
                 rejected=paths[worst],
-                win_probability=float(expit(found[best] - found[worst])),
+                win_probability=float(expit(found[best] - found[worst])) if is_soft else 1.0,
             )
         )
     return labelled

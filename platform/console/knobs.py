@@ -41,6 +41,10 @@ KNOB_LINES: Mapping[str, tuple[str, str]] = {
         "Clips drawn a pair",
         "With a reward model: so many more clips, the best and worst of which become the pair.",
     ),
+    "soft_reward_labels": (
+        "Soft labels of a reward model",
+        "Its pairs count by the probability that the better clip wins, not as won.",
+    ),
     "n_steps": ("Steps", "Updates of the policy, each on clips of its own."),
     "batch_pairs": ("Pairs a batch", "Pairs gone through at once; fewer need less memory."),
     "batch_clips": ("Clips a batch", "Clips gone through at once; fewer need less memory."),
@@ -105,7 +109,8 @@ def knobs_of(method: RoundMethod, loss: str = "") -> dict[str, Setting]:
         if loss not in TIE_AWARE_LOSSES:
             settings.pop("tie_share", None)
         else:
-            settings.pop("n_drawn", None)
+            for name in ("n_drawn", "soft_reward_labels"):
+                settings.pop(name, None)
     return settings
 
 

@@ -57,7 +57,9 @@ def test_the_better_liked_clip_is_chosen_with_the_probability_that_it_wins(tmp_p
         for number, row in enumerate(read_preferences(run))
     ]
     assert share_of_low(flipped) == pytest.approx(0.75, abs=0.01)
-    labelled = label_by_reward(flipped, model_reward(run.result, run.base, 0.0))
+    reward = model_reward(run.result, run.base, 0.0)
+    assert {row.win_probability for row in label_by_reward(flipped, reward)} == {1.0}
+    labelled = label_by_reward(flipped, reward, is_soft=True)
     assert share_of_low(labelled) > 0.9
     model = load_reward(run.result)
     for before, row in zip(flipped[:8], labelled[:8], strict=True):
@@ -66,7 +68,6 @@ def test_the_better_liked_clip_is_chosen_with_the_probability_that_it_wins(tmp_p
         assert row.win_probability == pytest.approx(1 / (1 + math.exp(second - first)))
         target = Target.of(row, soft_labels=True, reads_ties=False)
         assert (target.win, target.win + target.defeat) == (row.win_probability, 1.0)
-        assert Target.of(row, soft_labels=False, reads_ties=False).win == 1.0
 
 
 def test_the_extremes_of_all_clips_of_a_header_become_its_pair(tmp_path: Path) -> None:
@@ -75,11 +76,14 @@ def test_the_extremes_of_all_clips_of_a_header_become_its_pair(tmp_path: Path) -
     a, b, low, mid, high = (tmp_path / f"{n}.npy" for n in ("a", "b", "low", "mid", "high"))
     row = Preference(pair="1", header=(0,), chosen=a, rejected=b)
     (found,) = label_by_reward(
-        [row], lambda clips: np.array([clip.shape[1] for clip in clips]) / 4, [[low, mid, high]]
+        [row],
+        lambda clips: np.array([clip.shape[1] for clip in clips]) / 4,
+        [[low, mid, high]],
+        is_soft=True,
     )
     assert (found.chosen, found.rejected) == (low, high)
     assert found.win_probability == pytest.approx(1 / (1 + math.exp(-(9 - 1) / 4)))
-    (alike,) = label_by_reward([row], lambda clips: np.zeros(len(clips)))
+    (alike,) = label_by_reward([row], lambda clips: np.zeros(len(clips)), is_soft=True)
     assert (alike.chosen, alike.rejected, alike.win_probability) == (a, b, 0.5)
 
 
