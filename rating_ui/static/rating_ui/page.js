@@ -3,6 +3,7 @@
 import { Answers, uuid } from "./answers.js";
 import { Api, ApiError } from "./api.js";
 import { Breaks } from "./breaks.js";
+import { Changes } from "./changes.js";
 import { Deck } from "./deck.js";
 import { History } from "./history.js";
 import { listenForKeys } from "./keys.js";
@@ -10,8 +11,9 @@ import { Listening } from "./listening.js";
 import { HeardMemory, Settings } from "./memory.js";
 import { Pairs } from "./pairs.js";
 import { Player } from "./player.js";
-import { Asking, firstMissing } from "./questions.js";
+import { Asking, firstMissing, gateText } from "./questions.js";
 import { Remarks } from "./remarks.js";
+import { Report } from "./report.js";
 import { CHOICES, Screen } from "./screen.js";
 import { Stages } from "./stages.js";
 import { texts } from "./texts.js";
@@ -45,14 +47,15 @@ class Page {
       say: (sentence) => screen.say(sentence),
     });
     this.history = new History(this.api, this.answers, screen.part("history"));
+    this.changes = new Changes(this);
     this.breaks = new Breaks(sessionStorage, `attune.sitting.${raterKey}`);
+    this.report = new Report(this.api, screen, document.querySelector("#report"));
     this.stages = new Stages({ screen, player: this.player, retry: () => this.next() });
     this.player.restartsOnSwitch = this.settings.get("restartsOnSwitch");
     this.n_done = 0;
     this.n_target = Number(nTarget);
     this.current = null; // {assignment, clips, listening, client_id, remarks}
     this.asking = null; // what the answer buttons answer now
-    this.resumed = null; // what was asked before an older answer was opened
     this.isOpen = false;
     this.turn = 0;
     this.answered = new Set();
@@ -83,7 +86,7 @@ class Page {
     const keysAreOn = document.querySelector("#keys-are-on");
     keysAreOn.checked = this.settings.get("keysAreOn");
     keysAreOn.addEventListener("change", () => this.settings.set("keysAreOn", keysAreOn.checked));
-    document.querySelector("#report form").addEventListener("submit", () => this.report());
+    this.report.form.addEventListener("submit", () => this.sendReport());
     addEventListener("online", () => {
       if (screen.stage === "problem" && !this.stages.broken) this.next();
     });
@@ -114,18 +117,18 @@ class Page {
     }
     switch (action) {
       case "undo":
-        return this.undo();
+        return this.changes.undo();
       case "question":
         return this.ask(this.asking.at(Number(button.dataset.index)));
       case "history":
-        return this.showHistory();
+        return this.changes.showHistory();
       case "remark":
         return this.remarks.ask();
       case "strength":
-        return this.setStrength(Number(button.dataset.strength));
+        return this.changes.setStrength(Number(button.dataset.strength));
       case "report":
         if (this.asking?.mode === "change" || !this.current) return undefined;
-        return document.querySelector("#report").showModal();
+        return this.report.dialog.showModal();
       default:
         throw new Error(`no action ${action}`);
     }
@@ -149,22 +152,9 @@ class Page {
     const { listening } = asking.pair;
     const wasOpen = this.isOpen;
     this.isOpen = asking.mode !== "new" || listening.isEnough;
-    this.screen.gate(this.isOpen, this.gateText(asking));
+    this.screen.gate(this.isOpen, gateText(asking, this.isOpen));
     const isWorthSaying = asking.mode === "new" && listening.minimum_s > 0;
     if (this.isOpen && !wasOpen && isWorthSaying) this.screen.say(texts.answersOpen);
-  }
-
-  gateText({ mode, index, names, pair }) {
-    if (mode === "pass") return texts.pass(index + 1, names.length);
-    return this.isOpen ? texts.ready : this.missing(pair.listening);
-  }
-
-  missing(listening) {
-    const [a_s, b_s] = [listening.missing_s("A"), listening.missing_s("B")];
-    const needed = [listening.needed_s("A"), listening.needed_s("B")];
-    if (a_s < needed[0] || b_s < needed[1]) return texts.listenMore(a_s, b_s);
-    const isWhole = needed.some((needed_s) => needed_s < listening.minimum_s);
-    return isWhole ? texts.listenWhole : texts.listenFirst(Number(needed[0].toFixed(1)));
   }
 
   // ---- pairs
@@ -175,7 +165,7 @@ class Page {
     await this.history.load();
     const { last } = this.history;
     const missing = last ? firstMissing(last) : 0;
-    if (missing && (await this.fetchOwn(last))) {
+    if (missing && (await this.changes.fetchOwn(last))) {
       this.current = last.pair;
       this.n_done = last.pair.assignment.n_done;
       this.ask(new Asking(last.pair, "pass", last, missing));
@@ -194,7 +184,7 @@ class Page {
     const before = this.current;
     this.current = null;
     this.asking = null;
-    this.resumed = null;
+    this.changes.end();
     if (before) {
       const slow = setTimeout(() => this.stages.show("loading"), SLOW_MS);
       const pair = await this.pairs.takeAhead(before);
@@ -306,8 +296,8 @@ class Page {
     }
     const isHasty = performance.now() - this.askedAt_ms < HASTE_MS;
     if (asking.mode === "pass" && isHasty) return;
-    this.give(asking, choice);
-    if (asking.mode === "change") this.keep();
+    this.changes.give(asking, choice);
+    if (asking.mode === "change") this.changes.keep();
     else if (asking.isLast) this.finishPair();
     else this.goTo(asking.at(asking.index + 1));
   }
@@ -362,25 +352,6 @@ class Page {
     }
   }
 
-  /** Sends an answer to a question about a pair that was answered before. */
-  async give({ entry, aspect, mode }, choice) {
-    const { client_id } = entry;
-    if (aspect) {
-      this.answers.add({ kind: "aspect", key: uuid(), client_id, aspect, choice });
-      entry.aspects[aspect] = choice;
-      if (mode === "change") this.screen.notice(texts.changed(choice), "ok");
-      return;
-    }
-    try {
-      await this.answers.change(client_id, { choice });
-      if (entry.choice !== choice || mode === "change") this.screen.notice(texts.changed(choice), "ok");
-      Object.assign(entry, { choice, strength: null });
-    } catch (error) {
-      this.screen.notice(texts.notChanged(error.message));
-    }
-    this.showLast();
-  }
-
   onRefused({ entry, error }) {
     if (entry.kind === "aspect") {
       this.screen.notice(texts.aspectNotStored(error.message));
@@ -404,89 +375,19 @@ class Page {
     this.screen.notice(texts.notStored(error.message));
   }
 
-  /** One step back: within a pair's questions, else to the last answer; again, back to now. */
-  undo() {
-    const { asking } = this;
-    if (!asking) return;
-    if (asking.mode === "change") this.keep();
-    else if (asking.mode === "pass") this.goTo(asking.at(Math.max(0, asking.index - 1)));
-    else if (this.history.last) this.open(this.history.last);
-  }
-
-  /** Puts the pair of an earlier answer back, that answer open to change; the present one waits. */
-  async open(entry) {
-    const { asking, turn } = this;
-    if (!asking || asking.entry === entry) return;
-    if (!entry.pair && !(await this.fetchOwn(entry))) return;
-    if (turn !== this.turn || this.asking !== asking) return; // the rater went on meanwhile
-    if (asking.mode !== "change") this.resumed = asking;
-    this.ask(new Asking(entry.pair, "change", entry));
-  }
-
-  keep() {
-    const { resumed } = this;
-    this.resumed = null;
-    if (resumed) this.ask(resumed);
-  }
-
-  /** True once the entry has its pair, fetched and decoded. */
-  async fetchOwn(entry) {
-    try {
-      entry.pair = await this.pairs.fetchOwn(entry.assignment);
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      this.screen.notice(error.message);
-      return false;
-    }
-    this.prepare(entry.pair, 0);
-    return true;
-  }
-
-  showHistory() {
-    const dialog = document.querySelector("#history");
-    this.history.draw((entry) => {
-      dialog.close();
-      this.open(entry);
-    });
-    dialog.showModal();
-  }
-
-  async setStrength(strength) {
-    const { last } = this.history;
-    try {
-      await this.answers.change(last.client_id, { choice: last.choice, strength });
-      last.strength = strength;
-      this.screen.say(texts.strengthKept);
-    } catch (error) {
-      this.screen.notice(texts.notChanged(error.message));
-    }
-    this.showLast();
-  }
-
-  async report() {
-    const form = document.querySelector("#report form");
-    const answers = new FormData(form);
-    const { current } = this;
-    if (!current || !answers.get("side")) return;
+  async sendReport() {
+    const said = this.report.read();
+    if (!this.current || !said) return;
     this.player.pause();
-    await this.sendReport(current.assignment, answers.get("side"), answers.get("remark"));
-    form.reset();
+    const { assignment } = this.current;
+    if (await this.report.send({ assignment: assignment.id, ...said })) await this.next();
   }
 
-  async sendReport(assignment, side, remark) {
-    try {
-      await this.api.send("POST", "reports", { assignment: assignment.id, side, remark });
-    } catch (error) {
-      this.screen.notice(texts.notReported(error.message));
-      return;
-    }
-    this.screen.notice(texts.reported, "ok");
-    await this.next();
-  }
-
-  skipBroken() {
+  async skipBroken() {
     const { broken } = this.stages;
-    return broken && this.sendReport(broken.assignment, broken.side, texts.clipBroken);
+    if (!broken) return;
+    const said = { assignment: broken.assignment.id, side: broken.side, remark: texts.clipBroken };
+    if (await this.report.send(said)) await this.next();
   }
 
   goOn() {

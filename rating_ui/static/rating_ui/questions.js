@@ -51,3 +51,17 @@ export class Asking {
 export function firstMissing({ asked, aspects }) {
   return asked.findIndex((aspect) => !(aspect in aspects)) + 1;
 }
+
+/** What stands under the question: how far the questions are, or what must still be heard. */
+export function gateText({ mode, index, names, pair }, isOpen) {
+  if (mode === "pass") return texts.pass(index + 1, names.length);
+  return isOpen ? texts.ready : missing(pair.listening);
+}
+
+function missing(listening) {
+  const [a_s, b_s] = [listening.missing_s("A"), listening.missing_s("B")];
+  const needed = [listening.needed_s("A"), listening.needed_s("B")];
+  if (a_s < needed[0] || b_s < needed[1]) return texts.listenMore(a_s, b_s);
+  const isWhole = needed.some((needed_s) => needed_s < listening.minimum_s);
+  return isWhole ? texts.listenWhole : texts.listenFirst(Number(needed[0].toFixed(1)));
+}
