@@ -10,7 +10,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from tests.integration.drills import DRILLS, ROOT
+from tests.integration.drilling import ROOT
+from tests.integration.drills import DRILLS
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
