@@ -80,21 +80,24 @@ def confirm_volume(*, rater: Rater, study: Study, now: datetime) -> Arrival:
 
 @transaction.atomic
 def start_device_check(*, rater: Rater, study: Study, now: datetime) -> DeviceCheck:
-    """The headphone check that is being made, or a new one; DeviceCheckError if it is settled."""
+    """The headphone check that is being made, or a new one; DeviceCheckError if it is settled.
+
+    A check that was left until its two minutes were over is settled here, and returned where it
+    was the last.
+    """
     arrival = _arrival(_lock(rater, study), study)
     if study.device_check == DeviceCheckRule.OFF:
         raise DeviceCheckError("this study asks for no headphone check")
     if arrival.device_result != DeviceResult.OPEN and not may_check_again(study, arrival):
         raise DeviceCheckError("the headphone check is done")
     check = arrival.device_check
-    is_going_on = arrival.device_result == DeviceResult.OPEN and check is not None
-    if is_going_on and not is_out_of_time(arrival, now):
-        assert check is not None
-        return check
-    if is_going_on:
+    if arrival.device_result == DeviceResult.OPEN and check is not None:
+        if not is_out_of_time(arrival, now):
+            return check
+        _finish(check, now)
         _settle(arrival, DeviceResult.FAILED)
         if not may_check_again(study, arrival):
-            raise DeviceCheckError("the two minutes of the headphone check are over")
+            return check
     arrival.device_check = _draw(rater, DeviceCheckKind.HUGGINS_PITCH, now)
     arrival.device_result = DeviceResult.OPEN
     arrival.device_started_at = now

@@ -228,6 +228,22 @@ class TestDeviceCheck:
         check.refresh_from_db()
         assert (check.n_trials, check.finished_at) == (0, later(121))
 
+    def test_who_comes_back_after_the_two_minutes_is_not_stuck(self, rater: Rater) -> None:
+        study = study_that_asks(device_check="record")
+        check = start_device_check(rater=rater, study=study, now=NOW)
+        assert start_device_check(rater=rater, study=study, now=later(600)) == check
+        assert Arrival.objects.get().device_result == DeviceResult.FAILED
+        assert next_step(rater, study) is ArrivalStep.RATING
+
+    def test_a_left_check_takes_one_of_the_two_tries(self, rater: Rater) -> None:
+        study = study_that_asks(device_check="exclude")
+        first = start_device_check(rater=rater, study=study, now=NOW)
+        second = start_device_check(rater=rater, study=study, now=later(600))
+        assert second != first
+        start_device_check(rater=rater, study=study, now=later(1200))
+        assert next_step(rater, study) is ArrivalStep.SCREENED_OUT
+        assert not DeviceCheck.objects.filter(finished_at=None).exists()
+
     def test_a_reload_takes_up_the_same_check(self, rater: Rater) -> None:
         study = study_that_asks(device_check="record")
         first = start_device_check(rater=rater, study=study, now=NOW)
