@@ -155,6 +155,15 @@ class Child:
         self.pause_s = min(self.pause_s * 2, LONGEST_RESTART_PAUSE_S)
 
 
+def web_workers(environment: dict[str, str]) -> str:
+    """How many processes serve pages: WEB_WORKERS, else two beside PostgreSQL and one on SQLite."""
+    default = "2" if environment.get("DATABASE_URL", "").startswith("postgres") else "1"
+    value = environment.get("WEB_WORKERS") or default
+    if not value.isdigit() or not 1 <= int(value) <= 64:
+        raise StartError(f"WEB_WORKERS={value!r}: expected a whole number from 1 to 64")
+    return value
+
+
 def children_of(site: Site, environment: dict[str, str]) -> list[Child]:
     """The processes of a stack: web, one worker per queue, and beat."""
     binaries = Path(sys.executable).parent
@@ -163,7 +172,8 @@ def children_of(site: Site, environment: dict[str, str]) -> list[Child]:
     commands = {
         "web": [
             str(binaries / "granian"), "--interface", "wsgi", "--host", "127.0.0.1",
-            "--port", str(site.port), "--workers", "1", "--blocking-threads", "8",
+            "--port", str(site.port), "--workers", web_workers(environment),
+            "--blocking-threads", "8",
             "--no-ws", "--log-level", "warning", "config.wsgi:application",
         ],
         "device worker": [

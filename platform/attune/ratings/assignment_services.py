@@ -58,7 +58,7 @@ def assign_pair(
             locked = lock_rater(rater)
             check_population(study, locked)
             check_arrival(locked, study)
-            expire_assignments(study=study, now=now)
+            _expire(study, now)
             assignment = _renew_open_assignment(study, locked, now, after=after)
             if assignment is not None:
                 return assignment
@@ -86,14 +86,21 @@ def expire_assignments(*, study: Study, now: datetime) -> int:
 
     One that is being answered at this moment is locked and therefore left alone.
     """
+    return _expire(study, now)
+
+
+def _expire(study: Study, now: datetime) -> int:
     stale = (
         Assignment.objects.select_for_update(skip_locked=True, of=("self",))
         .filter(pair__study=study, state=AssignmentState.OPEN, lease_until__lt=now)
         .order_by("pk")
     )
-    return Assignment.objects.filter(
-        pk__in=[assignment.pk for assignment in stale], state=AssignmentState.OPEN
-    ).update(state=AssignmentState.EXPIRED)
+    found = [assignment.pk for assignment in stale]
+    if not found:
+        return 0
+    return Assignment.objects.filter(pk__in=found, state=AssignmentState.OPEN).update(
+        state=AssignmentState.EXPIRED
+    )
 
 
 @transaction.atomic
@@ -166,16 +173,22 @@ def has_free_place(pair_id: int, *, overlap: int, besides: UUID | None = None) -
 def _renew_open_assignment(
     study: Study, rater: Rater, now: datetime, *, after: UUID | None
 ) -> Assignment | None:
-    in_hand = Assignment.objects.select_related(
-        "rater", "pair__study", "pair__prompt", "pair__first_clip", "pair__second_clip"
-    ).filter(rater=rater, pair__study=study, state=AssignmentState.OPEN)
+    in_hand = Assignment.objects.filter(rater=rater, pair__study=study, state=AssignmentState.OPEN)
     if after is not None:
         in_hand = in_hand.exclude(pk=after)
-    assignment = in_hand.order_by("handed_out_at").first()
-    if assignment is not None:
-        assignment.lease_until = now + timedelta(seconds=study.assignment_lease_s)
-        assignment.save(update_fields=["lease_until"])
-    return assignment
+    oldest = in_hand.order_by("handed_out_at").values_list("pk", flat=True).first()
+    if oldest is None:
+        return None
+    lease_until = now + timedelta(seconds=study.assignment_lease_s)
+    Assignment.objects.filter(pk=oldest).update(lease_until=lease_until)
+    return _with_its_clips(oldest)
+
+
+def _with_its_clips(pk: UUID) -> Assignment:
+    """The assignment with all that its rater is shown, in one query."""
+    return Assignment.objects.select_related(
+        "rater", "pair__study", "pair__prompt", "pair__first_clip", "pair__second_clip"
+    ).get(pk=pk)
 
 
 def _hand_out(
@@ -184,21 +197,14 @@ def _hand_out(
     """A new assignment, or the one that this rater let expire, as it was, with a new lease."""
     lease_until = now + timedelta(seconds=study.assignment_lease_s)
     is_swapped = rng.random() < EVEN if chosen.is_swapped is None else chosen.is_swapped
-    assignment, is_new = Assignment.objects.get_or_create(
-        rater=rater,
-        pair_id=chosen.pair_id,
-        is_repeat=chosen.kind == Kind.REPEAT,
-        defaults={
-            "is_swapped": is_swapped,
-            "propensity": min(chosen.propensity, 1.0),
-            "handed_out_at": now,
-            "lease_until": lease_until,
-        },
-    )
-    if not is_new:
-        assignment.state = AssignmentState.OPEN
-        assignment.lease_until = lease_until
-        assignment.propensity = min(chosen.propensity, 1.0)
-        assignment.save(update_fields=["state", "lease_until", "propensity"])
-    log.info("pair_assigned", assignment=str(assignment.pk), kind=chosen.kind, is_new=is_new)
-    return assignment
+    given = {"propensity": min(chosen.propensity, 1.0), "lease_until": lease_until}
+    # The rater's row is locked: nobody else can make this assignment meanwhile.
+    same = {"rater": rater, "pair_id": chosen.pair_id, "is_repeat": chosen.kind == Kind.REPEAT}
+    found = Assignment.objects.filter(**same).values_list("pk", flat=True).first()
+    if found is None:
+        pk = Assignment.objects.create(**same, **given, is_swapped=is_swapped, handed_out_at=now).pk
+    else:
+        pk = found
+        Assignment.objects.filter(pk=pk).update(**given, state=AssignmentState.OPEN)
+    log.info("pair_assigned", assignment=str(pk), kind=chosen.kind, is_new=found is None)
+    return _with_its_clips(pk)

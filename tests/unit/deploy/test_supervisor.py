@@ -18,7 +18,18 @@ from supervisor import (
     running_site,
     site_from_environment,
     stop,
+    web_workers,
 )
+
+
+def test_postgresql_is_served_by_two_processes_unless_told() -> None:
+    url = {"DATABASE_URL": "postgresql://attune@db/attune"}
+    assert web_workers({}) == "1"
+    assert web_workers(url) == "2"
+    assert web_workers({**url, "WEB_WORKERS": "5"}) == "5"
+    for value in ("0", "many", "65"):
+        with pytest.raises(StartError, match=f"WEB_WORKERS='{value}': expected a whole number"):
+            web_workers({"WEB_WORKERS": value})
 
 
 def sleeper(tmp_path: Path, code: str) -> Child:
