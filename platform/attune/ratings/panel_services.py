@@ -80,7 +80,7 @@ def admit_from_panel(*, link: PanelLink, ids: PanelIds, now: datetime) -> PanelS
     """The session that these ids stand for, of one rater per external id and study.
 
     Whoever comes again, in this session or a new one, is the rater they were before. A session
-    belongs to one person: another who brings its id is refused.
+    belongs to one person: another who brings its id is refused. A closed study begins none.
     """
     if link.revoked_at is not None:
         raise PanelError("this link was ended", reason="ended")
@@ -137,7 +137,10 @@ def _admit(link: PanelLink, ids: PanelIds, now: datetime) -> PanelSession:
     if session is not None:
         if session.person.person_hash != person_hash:
             raise PanelError("this session is another person's", reason="other")
+        if session.end == SessionEnd.DECLINED:
+            _check_open(link)
         return reopen_session(session=session)
+    _check_open(link)
     person = PanelPerson.objects.filter(study=link.study_id, person_hash=person_hash).first()
     if person is None:
         if locked.places is not None and locked.people.count() >= locked.places:
@@ -153,6 +156,12 @@ def _admit(link: PanelLink, ids: PanelIds, now: datetime) -> PanelSession:
         code=locked.completion_code or new_code(),
         started_at=now,
     )
+
+
+def _check_open(link: PanelLink) -> None:
+    """Raise PanelError for a closed study: its sessions are complete without any work."""
+    if not Study.objects.filter(pk=link.study_id, is_open=True).exists():
+        raise PanelError("this study has ended", reason="ended")
 
 
 def new_code() -> str:

@@ -116,6 +116,19 @@ class TestArrival:
         with pytest.raises(PanelError, match="was ended"):
             admit_from_panel(link=link, ids=ADA, now=NOW)
 
+    def test_a_closed_study_gives_newcomers_no_code_for_nothing(self) -> None:
+        link = make_link(completion_code="PAID")
+        began = admit_from_panel(link=link, ids=ADA, now=NOW)
+        bob = PanelIds("bob", "s2")
+        declined = admit_from_panel(link=link, ids=bob, now=NOW)
+        end_sessions(rater=declined.person.rater, end=SessionEnd.DECLINED, now=NOW)
+        close_study(study=link.study)
+        for ids in (PanelIds("eve", "s3"), PanelIds(ADA.person, "s4"), bob):
+            with pytest.raises(PanelError) as caught:
+                admit_from_panel(link=link, ids=ids, now=later(5))
+            assert caught.value.reason == "ended"
+        assert admit_from_panel(link=link, ids=ADA, now=later(5)) == began
+
     def test_a_panels_rater_has_their_study_and_no_other(self) -> None:
         older = make_study()
         link = make_link()
