@@ -100,7 +100,8 @@ def open_studies(rater: Rater) -> QuerySet[Study]:
     if rater.is_simulated:
         return studies
     came_by_panel = Exists(PanelPerson.objects.filter(rater=rater))
-    return studies.filter(~came_by_panel | Q(panel_people__rater=rater))
+    came_to_it = PanelPerson.objects.filter(rater=rater, study=OuterRef("pk"))
+    return studies.filter(~came_by_panel | Exists(came_to_it))
 
 
 def study_counts(studies: Iterable[Study]) -> dict[int, StudyCounts]:

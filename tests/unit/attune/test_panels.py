@@ -129,6 +129,13 @@ class TestArrival:
             assert caught.value.reason == "ended"
         assert admit_from_panel(link=link, ids=ADA, now=later(5)) == began
 
+    def test_a_study_is_listed_once_however_many_came_by_panels(self) -> None:
+        link = make_link()
+        for number in range(5):
+            ids = PanelIds(person=f"p{number}", session=f"s{number}")
+            admit_from_panel(link=link, ids=ids, now=NOW)
+        assert list(open_studies(create_rater())) == [link.study]
+
     def test_a_panels_rater_has_their_study_and_no_other(self) -> None:
         older = make_study()
         link = make_link()
