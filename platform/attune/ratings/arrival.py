@@ -8,13 +8,14 @@ from django.utils.translation import gettext_lazy as _
 from attune.raters.errors import ArrivalError
 from attune.raters.models import Rater
 from attune.raters.selectors import has_consented
-from attune.ratings.arrival_models import Arrival, DeviceCheckRule, DeviceResult
+from attune.ratings.arrival_models import Arrival, DeviceCheckRule, DeviceResult, PanelPerson
 from attune.ratings.models import Study
 from attune.ratings.selectors import open_studies
 
 MAXIMUM_DEVICE_TRIES = 2
 DEVICE_TIME = timedelta(minutes=2)
 SCREENED_OUT = "screened_out"
+OTHER_STUDY = "other_study"
 
 
 class ArrivalStep(enum.Enum):
@@ -88,7 +89,15 @@ def asked_steps(study: Study) -> list[ArrivalStep]:
 
 
 def check_arrival(rater: Rater, study: Study) -> None:
-    """Raise ArrivalError unless the rater has done all that comes before the pairs."""
+    """Raise ArrivalError unless the rater may rate for the study, and has done what comes first.
+
+    A panel's person has one study, and no other by naming it.
+    """
+    if rater.is_simulated:
+        return
+    if PanelPerson.objects.filter(rater=rater).exclude(study=study).exists():
+        # Only scripts name a study, so only they read this.
+        raise ArrivalError("you came by a panel for another study", code=OTHER_STUDY)
     step = next_step(rater, study)
     if step is ArrivalStep.RATING:
         return

@@ -5,12 +5,13 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
+import numpy as np
 import pytest
 from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from attune.raters.errors import PanelError
+from attune.raters.errors import ArrivalError, PanelError
 from attune.raters.models import Rater
 from attune.raters.services import create_rater
 from attune.ratings.arrival_models import PanelLink, PanelPerson, PanelSession, SessionEnd
@@ -37,7 +38,7 @@ from attune.ratings.panels import (
     sign_ids,
 )
 from attune.ratings.selectors import open_studies
-from attune.ratings.services import close_study, update_study
+from attune.ratings.services import assign_pair, close_study, update_study
 from tests.factories import NOW, later, make_pair, make_study
 
 pytestmark = pytest.mark.django_db
@@ -142,6 +143,18 @@ class TestArrival:
         rater = admit_from_panel(link=link, ids=ADA, now=NOW).person.rater
         assert list(open_studies(rater)) == [link.study]
         assert set(open_studies(create_rater())) == {older, link.study}
+
+    def test_a_panels_rater_gets_no_pair_of_another_study_by_naming_it(self) -> None:
+        link = make_link()
+        rater = admit_from_panel(link=link, ids=ADA, now=NOW).person.rater
+        other = make_study()
+        make_pair(link.study)
+        make_pair(other)
+        rng = np.random.default_rng(1)
+        with pytest.raises(ArrivalError, match="another study") as caught:
+            assign_pair(study=other, rater=rater, rng=rng, now=NOW)
+        assert caught.value.code == "other_study"
+        assert assign_pair(study=link.study, rater=rater, rng=rng, now=NOW) is not None
 
 
 @pytest.mark.django_db(transaction=True)
