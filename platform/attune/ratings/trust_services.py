@@ -111,7 +111,9 @@ def review_answer(*, rating: Rating, now: datetime, was: Choice | None = None) -
     purpose = PairPurpose(rating.pair.purpose)
     match purpose:
         case PairPurpose.GOLD:
-            _review_gold(rater=rating.rater, now=now)
+            # The answer is stored a moment after the request's `now`: a warning dated before
+            # the answer that led to it would count that answer towards the next one.
+            _review_gold(rater=rating.rater, now=max(now, rating.created_at))
         case PairPurpose.JUDGING:
             if not rating.assignment.is_repeat:
                 _count_opponents(rating, was)

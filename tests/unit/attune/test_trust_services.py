@@ -114,6 +114,12 @@ class TestWarnings:
         Assignment.objects.filter(pk=ahead.pk).update(state=AssignmentState.ANSWERED)
         assert rater_notice(rater) is not None
 
+    def test_the_next_warning_needs_two_more_misses(self, study: Study, rater: Rater) -> None:
+        give_all(study, rater, [MISSED] * 3)
+        assert RaterWarning.objects.count() == 1
+        give(study, rater, MISSED)
+        assert RaterWarning.objects.count() == 2
+
     def test_the_notice_says_nothing_of_what_was_missed(self) -> None:
         assert not {"gold", "miss", "check"} & set(NoticeKind.LISTEN_CLOSELY.value.split("_"))
 
