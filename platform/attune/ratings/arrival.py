@@ -72,7 +72,10 @@ def decide_step(study: Study, arrival: Arrival | None) -> ArrivalStep:
             return ArrivalStep.DEVICE_CHECK
         if study.device_check == DeviceCheckRule.EXCLUDE and result is not DeviceResult.PASSED:
             return ArrivalStep.SCREENED_OUT
-    if study.n_practice and (arrival is None or arrival.practice_done_at is None):
+    # A study may ask for fewer practice pairs than somebody has answered already.
+    n_practised = 0 if arrival is None else len(arrival.practice)
+    is_practised = arrival is not None and arrival.practice_done_at is not None
+    if n_practised < study.n_practice and not is_practised:
         return ArrivalStep.PRACTICE
     return ArrivalStep.RATING
 

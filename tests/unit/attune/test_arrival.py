@@ -299,6 +299,14 @@ class TestDeviceCheck:
 
 
 class TestPractice:
+    def test_a_study_that_asks_for_fewer_pairs_leaves_nobody_behind(self, rater: Rater) -> None:
+        study = study_that_asks(n_practice=3)
+        for number in range(2):
+            record_practice(rater=rater, study=study, number=number, choice="A", now=NOW)
+        assert next_step(rater, study) is ArrivalStep.PRACTICE
+        update_study(study=study, n_practice=2)
+        assert next_step(rater, study) is ArrivalStep.RATING
+
     def test_answers_are_kept_beside_and_never_as_ratings(self, rater: Rater) -> None:
         study = study_that_asks(n_practice=2)
         for choice in ("A", "B"):  # the second thought about the first pair is not kept
