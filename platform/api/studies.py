@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import numpy as np
@@ -24,6 +24,7 @@ from attune.ratings.choices import Aspect, PairPurpose
 from attune.ratings.models import Pair, Study
 from attune.ratings.selectors import StudyCounts, study_counts
 from attune.ratings.services import create_study, request_pairs, update_study
+from attune.ratings.study_limits import STUDY_LIMITS
 from attune.rounds.gate import check_gate
 
 router = Router(tags=["studies"])
@@ -31,8 +32,12 @@ router = Router(tags=["studies"])
 MAXIMUM_PAIRS_PER_REQUEST = 2000
 
 Slug = Annotated[str, Field(pattern=r"^[-a-zA-Z0-9_]+$", max_length=80)]
-Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
-CheckingShare = Annotated[FiniteFloat, Field(ge=0, le=0.4)]
+
+
+def _within(setting: str) -> Any:
+    """The range of a study's setting, as a field's constraint."""
+    lowest, highest = STUDY_LIMITS[setting]
+    return Field(ge=lowest, le=highest)
 
 
 class PromptRequest(Request):
@@ -53,25 +58,25 @@ class StudyChange(Request):
     name: Annotated[str, Field(min_length=1, max_length=120)] | None = None
     question: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     clip_duration_s: DurationS | None = None
-    minimum_listening_s: Annotated[FiniteFloat, Field(ge=0, le=30)] | None = None
+    minimum_listening_s: Annotated[FiniteFloat, _within("minimum_listening_s")] | None = None
     asks_strength: bool | None = None
     aspects: Annotated[list[Aspect], Field(max_length=len(Aspect))] | None = None
     shows_history: bool | None = None
-    break_after_min: Annotated[int, Field(ge=0, le=600)] | None = None
+    break_after_min: Annotated[int, _within("break_after_min")] | None = None
     consent: Annotated[
         str | None,
         Field(description="Name of a consent text, whose newest version is asked; '' asks none."),
     ] = None
     asks_volume: bool | None = None
     device_check: DeviceCheckRule | None = None
-    n_practice: Annotated[int, Field(ge=0, le=3)] | None = None
-    overlap: Annotated[int, Field(ge=1, le=100)] | None = None
-    pairs_per_session: Annotated[int, Field(ge=1, le=1000)] | None = None
-    assignment_lease_s: Annotated[int, Field(ge=10, le=86_400)] | None = None
-    pool_target: Annotated[int, Field(ge=0, le=1000)] | None = None
-    judging_share: Share | None = None
-    gold_share: CheckingShare | None = None
-    repeat_share: CheckingShare | None = None
+    n_practice: Annotated[int, _within("n_practice")] | None = None
+    overlap: Annotated[int, _within("overlap")] | None = None
+    pairs_per_session: Annotated[int, _within("pairs_per_session")] | None = None
+    assignment_lease_s: Annotated[int, _within("assignment_lease_s")] | None = None
+    pool_target: Annotated[int, _within("pool_target")] | None = None
+    judging_share: Annotated[FiniteFloat, _within("judging_share")] | None = None
+    gold_share: Annotated[FiniteFloat, _within("gold_share")] | None = None
+    repeat_share: Annotated[FiniteFloat, _within("repeat_share")] | None = None
     sampling: Sampling | None = None
     gate: dict[str, FiniteFloat] | None = None
     is_open: bool | None = None

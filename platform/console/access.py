@@ -35,6 +35,20 @@ def page(view: View) -> View:
     return require_safe(never_cache(guarded))
 
 
+def form_page(view: View) -> View:
+    """A page that engineers alone open, because all it offers is a change."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path())
+        if not is_engineer(request):
+            raise PermissionDenied("only engineers may change this")
+        return view(request, *args, **kwargs)
+
+    return require_safe(never_cache(guarded))
+
+
 def action(view: View) -> View:
     """A change that only engineers make, by POST."""
 

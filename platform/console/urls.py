@@ -20,6 +20,7 @@ from console.views import (
     rotation,
     rounds,
     studies,
+    study_settings,
 )
 
 app_name = "console"
@@ -43,7 +44,15 @@ urlpatterns = [
     path("rotation/", rotation.rotation, name="rotation"),
     path("rotation/decide/", rotation.decide, name="decide"),
     path("studies/", studies.study_list, name="studies"),
+    path("studies/new/", study_settings.new_study, name="new-study"),
+    path("studies/new/create/", study_settings.create, name="create-study"),
     path("studies/<slug:slug>/", studies.study_detail, name="study"),
+    path("studies/<slug:slug>/settings/", study_settings.settings, name="study-settings"),
+    path(
+        "studies/<slug:slug>/settings/change/",
+        study_settings.change,
+        name="change-study-settings",
+    ),
     path("studies/<slug:slug>/schedule/", studies.change_schedule, name="change-schedule"),
     path("studies/<slug:slug>/arrival/", arrival.arrival, name="arrival"),
     path("studies/<slug:slug>/arrival/change/", arrival.change, name="change-arrival"),

@@ -17,6 +17,7 @@ from console.access import action, page
 from console.forms import ScheduleForm
 from console.pages import chosen_population, csv_answer, show, wants_csv
 from console.selectors import StudyRow, study_rows
+from console.setting_words import setting_words
 
 SHOWN_ROUNDS = 20
 USUAL_PREFERENCES = 120
@@ -64,6 +65,7 @@ def _show_study(
         section="studies",
         may_act=may_act,
         study=study,
+        settings=setting_words(study),
         counts=study_counts([study])[study.pk],
         schedule=schedule,
         due=get_due(schedule) if schedule else None,

@@ -30,6 +30,7 @@ PAGES = [
     "/console/raters/",
     "/console/jobs/",
 ]
+FORM_PAGES = ["/console/studies/new/", "/console/studies/first/settings/"]
 ACTIONS = [
     "/console/rounds/start/",
     "/console/rounds/{round}/cancel/",
@@ -38,7 +39,9 @@ ACTIONS = [
     "/console/rotation/decide/",
     "/console/clips/request/",
     "/console/checkpoints/base/score/",
+    "/console/studies/new/create/",
     "/console/studies/first/schedule/",
+    "/console/studies/first/settings/change/",
     "/console/studies/first/arrival/change/",
     "/console/studies/first/arrival/panels/",
     "/console/studies/first/arrival/panels/1/end/",
@@ -68,6 +71,21 @@ def test_engineers_and_reviewers_read_every_page_and_raters_none(  # noqa: PLR09
     stranger = Client().get(address)
     assert (stranger.status_code, stranger["Location"]) == (302, f"/sign-in?next={address}")
     assert engineer.pages.post(address).status_code in (403, 405)
+
+
+@pytest.mark.parametrize("path", FORM_PAGES)
+def test_a_page_that_only_changes_something_is_for_engineers_alone(
+    path: str, rater: Person, engineer: Person, reviewer: Person, canary: Checkpoint
+) -> None:
+    page = engineer.pages.get(path)
+    assert page.status_code == 200
+    assert "no-store" in page["Cache-Control"]
+    assert " style=" not in page.content.decode()
+    assert engineer.pages.post(path).status_code in (403, 405)
+    for person in (rater, reviewer):
+        assert person.pages.get(path).status_code == 403
+    stranger = Client().get(path)
+    assert (stranger.status_code, stranger["Location"]) == (302, f"/sign-in?next={path}")
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -104,7 +122,7 @@ def test_only_engineers_act_and_only_by_post_with_the_csrf_token(
 
 def test_every_address_of_the_console_is_in_the_lists_above() -> None:
     patterns = get_resolver("console.urls").url_patterns
-    assert len(patterns) == len(PAGES) + len(ACTIONS)
+    assert len(patterns) == len(PAGES) + len(FORM_PAGES) + len(ACTIONS)
 
 
 def test_reviewers_are_offered_no_action(
@@ -114,4 +132,6 @@ def test_reviewers_are_offered_no_action(
         text = reviewer.pages.get(path.format(round=running.pk)).content.decode()
         for action in ACTIONS[1:]:
             assert f'action="{action.format(round=running.pk)}"' not in text
+        for form_page in FORM_PAGES:
+            assert f'href="{form_page}' not in text
         assert "Freeze and start" not in text
