@@ -112,8 +112,9 @@ def report_clip(
     A report of the same side of the same assignment is stored once. Who reports the damage of a
     gold pair has heard it: the pair stays for other raters.
     """
-    lock_rater(rater)
-    assignment = lock_assignment(rater, assignment_id)
+    locked = lock_rater(rater)
+    assignment = lock_assignment(locked, assignment_id)
+    check_population(assignment.pair.study, locked)
     report, is_new = ClipReport.objects.get_or_create(
         assignment=assignment, side=Side(side), defaults={"remark": remark[:REMARK_CHARACTERS]}
     )

@@ -8,6 +8,7 @@ from django.db import transaction
 from attune.raters.models import Invitation, Rater
 from attune.raters.services import withdraw_rater
 from attune.ratings.arrival_models import SessionEnd
+from attune.ratings.assignment_services import lock_rater
 from attune.ratings.models import ClipReport
 from attune.ratings.panel_services import end_sessions, forget_panel_ids
 from attune.ratings.remark_services import erase_remarks
@@ -21,6 +22,7 @@ def withdraw(*, rater: Rater, now: datetime) -> None:
     own words in remarks and reports, an invitation's note, sign-in records with their network
     addresses. Kept under the pseudonym: ratings, what was heard, which texts were agreed to.
     """
+    lock_rater(rater)  # words that are being stored at this moment are erased with the others
     username = rater.user.get_username()
     end_sessions(rater=rater, end=SessionEnd.DECLINED, now=now)
     forget_panel_ids(rater=rater)

@@ -1,13 +1,17 @@
 """Withdrawal erases what a person can be known by, and keeps the ratings; invitations' ways."""
 
+import threading
+from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytest
 from axes.models import AccessLog
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -21,7 +25,9 @@ from attune.raters.services import (
     create_rater,
     revoke_invitation,
 )
+from attune.ratings import remark_services
 from attune.ratings.arrival_models import PanelPerson, PanelSession, SessionEnd
+from attune.ratings.errors import WithdrawnError
 from attune.ratings.models import Assignment, ClipReport, Rating
 from attune.ratings.own_record import count_sittings, own_record
 from attune.ratings.panel_services import admit_from_panel, create_panel_link
@@ -93,6 +99,63 @@ def test_a_withdrawal_leaves_nothing_the_person_can_be_known_by(client: Client) 
     assert client.get("/me/").status_code == 302
     kept = Rating.objects.get()
     assert (kept.rater, kept.choice, kept.strength) == (rater, "A", 2)
+
+
+def test_a_withdrawn_rater_can_add_no_words() -> None:
+    rater = create_rater()
+    assignment = rated(rater)
+    withdraw(rater=rater, now=later(60))
+    with pytest.raises(WithdrawnError):
+        report_clip(rater=rater, assignment_id=assignment.pk, side="A", remark="Ada", now=later(61))
+    assert not ClipReport.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_remark_that_is_stored_while_its_rater_leaves_is_erased(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rater = create_rater()
+    assignment = rated(rater)
+    is_under_way, may_go_on = threading.Event(), threading.Event()
+    check = remark_services._check
+
+    def check_slowly(*arguments: Any) -> None:
+        check(*arguments)
+        is_under_way.set()
+        may_go_on.wait(10)
+
+    def in_thread(act: Callable[[], object]) -> threading.Thread:
+        def run() -> None:
+            try:
+                act()
+            finally:
+                connection.close()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    monkeypatch.setattr(remark_services, "_check", check_slowly)
+    adding = in_thread(
+        lambda: add_remark(
+            rater=rater,
+            client_id=uuid4(),
+            assignment_id=assignment.pk,
+            side="A",
+            at_s=1.0,
+            text="my name is Ada",
+        )
+    )
+    assert is_under_way.wait(10)
+    leaving = in_thread(lambda: withdraw(rater=rater, now=later(60)))
+    leaving.join(0.5)  # on PostgreSQL it has come as far as it can by then
+    may_go_on.set()
+    adding.join()
+    leaving.join()
+    rater.refresh_from_db()
+    assert rater.withdrawn_at == later(60)
+    assert set(assignment.remarks.values_list("text", flat=True)) == {""}
+    assert assignment.remarks.count() == 2
 
 
 def test_a_panels_person_is_forgotten_and_their_session_ends() -> None:
