@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from ninja import Schema
-from pydantic import ConfigDict, Field, FiniteFloat
+from pydantic import ConfigDict, Field, FiniteFloat, field_validator
 
 Seed = Annotated[int, Field(ge=0, lt=2**53, description="Kept below 2^53, so JSON keeps it exact.")]
 DurationS = Annotated[FiniteFloat, Field(ge=1, le=30)]
@@ -19,6 +19,14 @@ class Request(Schema):
     """A body whose unknown fields are refused, so that a misspelt one is not lost in silence."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def check_text(cls, value: Any) -> Any:
+        """Refuses the one character that PostgreSQL cannot store."""
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("a text may not hold the character NUL")
+        return value
 
 
 class Sampling(Request):

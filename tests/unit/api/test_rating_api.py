@@ -318,6 +318,19 @@ def test_a_remark_comes_back_with_its_pair_until_it_is_deleted(
     assert rater.api("POST", "assignments").json()["remarks"] == []
 
 
+@pytest.mark.parametrize(("path", "field"), [("remarks", "text"), ("reports", "remark")])
+def test_words_that_no_database_can_store_are_refused_for_good(
+    rater: Person, assignment: dict[str, Any], path: str, field: str
+) -> None:
+    """A page tries a failure of the site again for ever, and sends nothing else meanwhile."""
+    body = {"assignment": assignment["id"], "side": "B", field: "a click\0"}
+    if path == "remarks":
+        body |= {"client_id": str(uuid4()), "at_s": 0.5}
+    refused = rater.api("POST", path, body)
+    assert refused.status_code == 422
+    assert "NUL" in refused.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("heard", "said"),
     [
