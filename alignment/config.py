@@ -83,9 +83,9 @@ class DpoConfig(TrainingConfig):
     soft_labels: bool = flag(True)
     """Whether a pair with ratings for both clips counts by the share of each. Otherwise it
     counts as won by the chosen clip, with the row's weight."""
-    soft_reward_labels: bool = flag(False)
+    soft_reward_labels: bool = flag(True)
     """Whether a pair that a reward model labels counts by the probability that the better clip
-    wins. Otherwise it counts as won."""
+    wins. Otherwise it counts as won, which moves the policy further from its parent."""
     n_drawn: int = whole(4, 0, 64)
     """Where a reward model labels the pairs: how many more clips the parent draws for each, of
     which the best and the worst become the pair. Without a reward model none are drawn."""

@@ -97,7 +97,7 @@ SETTINGS: Mapping[RoundMethod, Mapping[str, Setting]] = {
     RoundMethod.DPO: {
         "loss": Words(LOSSES, "sigmoid_norm"),
         "n_drawn": Knob(int, 0, 64, 4),
-        "soft_reward_labels": Flag(False),
+        "soft_reward_labels": Flag(True),
         "n_epochs": Knob(int, 1, 20, 3),
         "batch_pairs": Knob(int, 1, 512, 16),
         "beta_norm": Knob(float, 1e-3, 1e4, 5.0),
