@@ -254,7 +254,6 @@ def test_judging_pairs_set_the_named_checkpoints_against_each_other(engineer: Pe
     ("content", "status"),
     [
         ({"n_pairs": 0}, 422),
-        ({"n_pairs": 1, "purpose": "gold"}, 409),
         ({"n_pairs": 1, "purpose": "judging"}, 409),
         ({"n_pairs": 1, "held_out": True}, 409),
         ({"n_pairs": 1, "checkpoints": ["r9"]}, 404),
