@@ -3,6 +3,7 @@
 import pytest
 from django.conf import LazySettings
 from django.db import connections
+from django.utils import translation
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,12 @@ def _own_folders(settings: LazySettings, tmp_path_factory: pytest.TempPathFactor
     settings.ATTUNE_CHECKPOINTS = home / "checkpoints"
     settings.ATTUNE_ROUNDS = home / "rounds"
     settings.ATTUNE_ENCODER = home / "encoder"
+
+
+@pytest.fixture(autouse=True)
+def _english() -> None:
+    """A page that was asked for in German in an earlier test leaves its thread in German."""
+    translation.activate("en")
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,17 @@ ANY_ID = "00000000-0000-4000-8000-000000000000"
 RATER, READER, ENGINEER = {"rater"}, {"engineer", "reviewer"}, {"engineer"}
 
 ADDRESSES = [
+    ("GET", "arrival", RATER),
+    ("POST", "arrival/consent", RATER),
+    ("POST", "arrival/volume", RATER),
+    ("POST", "arrival/device-check", RATER),
+    ("POST", "arrival/device-check/answers", RATER),
+    ("POST", "arrival/device-check/no-headphones", RATER),
+    ("GET", "arrival/practice", RATER),
+    ("POST", "arrival/practice", RATER),
+    ("POST", "withdrawal", RATER),
+    ("GET", "consent-texts", READER),
+    ("POST", "consent-texts", ENGINEER),
     ("POST", "assignments", RATER),
     ("POST", "ratings", RATER),
     ("PATCH", "ratings/1", RATER),
@@ -41,6 +52,7 @@ ADDRESSES = [
     ("GET", "rounds", READER),
     ("GET", "rounds/1", READER),
     ("POST", "rounds/1/cancel", ENGINEER),
+    ("POST", "rounds/1/resume", ENGINEER),
     ("POST", "rounds/preflight", ENGINEER),
     ("POST", "rounds/mix", ENGINEER),
     ("GET", "rounds/1/dataset", READER),
