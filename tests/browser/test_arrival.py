@@ -24,6 +24,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 TEXT = "You listen to clips.\n\n* We store your answers.\n* You can leave at any time."
 
 
+def expect_step(page: Page, heading: str) -> None:
+    """Waits until a step is there and its script listens to keys."""
+    expect(page.get_by_role("heading", name=heading)).to_be_visible()
+    page.wait_for_load_state("load")
+
+
 def ask(site: Site, **settings: object) -> None:
     """Makes the site's study ask for what is named."""
     update_study(study=site.study, **settings)
@@ -83,19 +89,19 @@ def test_a_newcomer_goes_from_the_link_to_the_first_pair_by_keyboard_alone(
 ) -> None:
     ask_for_all(site)
     page.goto(site.invitation())
-    expect(page.get_by_role("heading", name="Taking part")).to_be_visible()
+    expect_step(page, "Taking part")
     expect(page.get_by_text("Step 1 of 4")).to_be_visible()
     page.get_by_role("button", name="I agree and take part").focus()
     page.keyboard.press("Enter")
 
-    expect(page.get_by_role("heading", name="Set your volume")).to_be_visible()
+    expect_step(page, "Set your volume")
     page.get_by_role("button", name="Play the noise").focus()
     page.keyboard.press("Enter")
     wait_until(page, "document.querySelector('[data-act=comfortable]')?.ariaDisabled === 'false'")
     page.get_by_role("button", name="It is comfortable").focus()
     page.keyboard.press("Enter")
 
-    expect(page.get_by_role("heading", name="Are your headphones on?")).to_be_visible()
+    expect_step(page, "Are your headphones on?")
     page.get_by_role("button", name="Start").focus()
     page.keyboard.press("Enter")
     wait_until(page, "document.querySelector('#check')?.dataset.stage === 'trial'")
@@ -138,7 +144,7 @@ def test_a_check_that_hears_nothing_keeps_out_only_where_the_study_says_so(
             " && document.querySelector('[data-show=count]')?.textContent.startsWith('1 ')",
         )
         make_check(page, is_right=False)
-    expect(page.get_by_role("heading", name="We could not hear your headphones")).to_be_visible()
+    expect_step(page, "We could not hear your headphones")
     page.get_by_role("button", name="Try once more").click()
     page.wait_for_url("**/arrival/device-check")
     page.get_by_role("button", name="Start").click()
@@ -205,9 +211,9 @@ def test_withdrawing_says_what_goes_and_what_stays_and_does_it(page: Page, site:
     wait_until(page, f'{STAGE} === "rating"')
     page.goto(f"{site.url}/me/")
     page.get_by_role("link", name="Withdraw").click()
-    expect(page.get_by_role("heading", name="Erased at once")).to_be_visible()
+    expect_step(page, "Erased at once")
     page.get_by_role("button", name="Withdraw and erase").click()
-    expect(page.get_by_role("heading", name="You have withdrawn")).to_be_visible()
+    expect_step(page, "You have withdrawn")
     assert Rater.objects.get().withdrawn_at is not None
     page.goto(f"{site.url}/rate/")
     assert "/sign-in" in page.url
