@@ -176,10 +176,10 @@ class TestAssigning:
         for _ in range(5):
             make_pair(study)
         first = hand_out(study, rater)
-        ahead = hand_out(study, rater, after=first.pk)
+        ahead = hand_out(study, rater, at=1, after=first.pk)
         assert ahead.pair != first.pair
-        assert hand_out(study, rater, after=first.pk) == ahead
-        assert hand_out(study, rater) == first
+        assert hand_out(study, rater, at=2, after=first.pk) == ahead
+        assert hand_out(study, rater, at=3) == first
         assert Assignment.objects.count() == 2
 
     def test_with_room_for_two_raters_a_pair_is_not_fetched_twice_by_one(self) -> None:
