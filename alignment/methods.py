@@ -38,6 +38,8 @@ class Method:
     outcomes: frozenset[Outcome]
     """All outcomes of pairs it can learn from; its settings may want fewer."""
     needs_reward_model: bool = False
+    can_read_reward_model: bool = False
+    """Whether it learns by a reward model where one is named, and does without where none is."""
     reads_single_clips: bool = False
     """Whether it learns from clips without a partner as well."""
 
@@ -69,6 +71,7 @@ _ALL = (
         config_place="alignment.config:DpoConfig",
         train_place="alignment.dpo:train_dpo",
         outcomes=CHOSEN | {Outcome.TIE},
+        can_read_reward_model=True,
     ),
     Method(
         name="kto",
@@ -84,6 +87,7 @@ _ALL = (
         config_place="alignment.config:ExpertConfig",
         train_place="alignment.expert:train_expert",
         outcomes=frozenset(Outcome),
+        can_read_reward_model=True,
     ),
     Method(
         name="grpo",

@@ -159,6 +159,9 @@ def read_run(folder: Path) -> RunFolder:
         prompts=_beside(folder, stored.get("prompts")),
         clips=_beside(folder, stored.get("clips")),
     )
+    readable = method.needs_reward_model or method.can_read_reward_model
+    if run.reward_model is not None and not readable:
+        raise RunFolderError(f"method {method.name} reads no reward_model, {RUN_FILE} names one")
     if run.clips is not None and not method.reads_single_clips:
         raise RunFolderError(f"method {method.name} learns from pairs, {RUN_FILE} names clips")
     scorers = [place for place in (run.reward_model, run.judge_model) if place]

@@ -29,7 +29,6 @@ RESULT_FILE = "result.json"
 WORKSPACE_FILE = "workspace.json"
 BEST_OF = "best-of-8"
 """No training: the best of eight clips of the base by a reward model learned from the ratings."""
-CAN_HAVE_REWARD_MODEL = frozenset({"dpo", "expert"})
 N_BEST_OF = 8
 SEEDS_PER_PROMPT = 4
 JUDGING_SEED = 9_000_000
@@ -58,11 +57,9 @@ class Trial:
         allowed = [*METHODS, BEST_OF]
         if self.method not in allowed:
             raise ConfigError(f"method is one of {allowed}, got {self.method!r}")
-        if self.has_reward_model and self.method not in CAN_HAVE_REWARD_MODEL:
-            raise ConfigError(
-                f"a reward model can be given to {sorted(CAN_HAVE_REWARD_MODEL)}, "
-                f"not to {self.method}"
-            )
+        optional = [name for name, method in METHODS.items() if method.can_read_reward_model]
+        if self.has_reward_model and self.method not in optional:
+            raise ConfigError(f"a reward model can be given to {optional}, not to {self.method}")
         if self.n_pairs < 1 or self.n_rounds < 1:
             raise ConfigError(
                 f"pairs and rounds are at least 1, got {self.n_pairs} and {self.n_rounds}"

@@ -81,6 +81,12 @@ def test_a_clip_that_cannot_be_learned_from_is_named(
         prepare_run(run, "cpu")
 
 
+def test_a_reward_model_that_nothing_would_read_is_refused(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, [], reward_model="base")
+    with pytest.raises(RunFolderError, match=r"kto reads no reward_model, run.json names one"):
+        read_run(folder)
+
+
 def test_only_a_method_of_single_clips_reads_them(tmp_path: Path) -> None:
     folder = write_run(tmp_path, [], method="dpo", config={})
     with pytest.raises(RunFolderError, match=r"dpo learns from pairs, run.json names clips"):
