@@ -157,7 +157,10 @@ class RoundForm(forms.Form):
         if self.chosen_method not in REWARDED_METHODS:
             del self.fields["judge_model"]
             if self.chosen_method in MAY_HAVE_REWARD_MODEL:
-                self.fields["reward_model"].help_text = OPTIONAL_MODEL_LINES[self.chosen_method]
+                model = self.fields["reward_model"]
+                assert isinstance(model, forms.ModelChoiceField)
+                model.help_text = OPTIONAL_MODEL_LINES[self.chosen_method]
+                model.empty_label = "none"
             else:
                 del self.fields["reward_model"]
         loss = str(self._value("loss") or "")
