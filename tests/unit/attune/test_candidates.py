@@ -1,7 +1,6 @@
 """A round's candidate, and the gate's way into rotation."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -35,25 +34,10 @@ from attune.rounds.services import (
     record_evaluation,
     start_training,
 )
-from tests.unit.attune.rated import PASSING_FIGURES, RatedStudy, rated_study, write_checkpoint
+from tests.unit.attune.rated import PASSING_FIGURES, RatedStudy, write_checkpoint
 from tests.unit.attune.started import pass_gate, start, trained_round
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _few_preferences_are_enough(settings: Any) -> None:
-    settings.ATTUNE_MINIMUM_PREFERENCES = 8
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> RatedStudy:
-    return rated_study(tmp_path)
-
-
-@pytest.fixture
-def rehearsal(tmp_path: Path) -> RatedStudy:
-    return rated_study(tmp_path, population=Population.REHEARSAL, slug="rehearsal")
 
 
 def test_cancelling_reaches_the_job_of_the_gate(world: RatedStudy) -> None:

@@ -1,7 +1,6 @@
 """What rounds of each method freeze, and what becomes of reward models and mixes."""
 
 import hashlib
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -39,19 +38,9 @@ from attune.rounds.services import (
     publish_checkpoint,
     start_training,
 )
-from tests.unit.attune.rated import RatedStudy, rated_study, write_checkpoint
+from tests.unit.attune.rated import RatedStudy, write_checkpoint
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _few_preferences_are_enough(settings: Any) -> None:
-    settings.ATTUNE_MINIMUM_PREFERENCES = 8
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> RatedStudy:
-    return rated_study(tmp_path)
 
 
 def start(world: RatedStudy, **fields: Any) -> Round:

@@ -1,8 +1,5 @@
 """What else a round learns from than its ratings: simulated ratings, prompts already learned."""
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from attune.catalog.models import Checkpoint, Population
@@ -15,19 +12,9 @@ from attune.rounds.group_services import set_rater_group
 from attune.rounds.models import Round, RoundMethod, RoundPrompt, RoundState, Split
 from attune.rounds.preflight import Plan, find_plan_refusals
 from attune.rounds.services import create_mix, create_round, publish_checkpoint, start_training
-from tests.unit.attune.rated import RatedStudy, rated_study, write_checkpoint
+from tests.unit.attune.rated import RatedStudy, write_checkpoint
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _few_preferences_are_enough(settings: Any) -> None:
-    settings.ATTUNE_MINIMUM_PREFERENCES = 8
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> RatedStudy:
-    return rated_study(tmp_path)
 
 
 def add_reward_model(

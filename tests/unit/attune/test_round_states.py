@@ -1,8 +1,5 @@
 """How rounds start, log, are cancelled and closed."""
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from attune.jobs.models import Job, JobState
@@ -22,20 +19,10 @@ from attune.rounds.services import (
     record_round_metric,
     start_training,
 )
-from tests.unit.attune.rated import RatedStudy, rated_study, write_checkpoint
+from tests.unit.attune.rated import RatedStudy, write_checkpoint
 from tests.unit.attune.started import start
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _few_preferences_are_enough(settings: Any) -> None:
-    settings.ATTUNE_MINIMUM_PREFERENCES = 8
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> RatedStudy:
-    return rated_study(tmp_path)
 
 
 def test_starting_twice_is_harmless_and_an_ended_round_does_not_start(world: RatedStudy) -> None:

@@ -1,7 +1,6 @@
 """Freezing a round: what is refused, what is kept, and what nobody can change afterwards."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from django.utils import timezone
 
 from attune.catalog.models import (
     Clip,
-    Population,
     Prompt,
 )
 from attune.catalog.services import enter_rotation, retire_checkpoint, roll_back_checkpoint
@@ -38,25 +36,10 @@ from attune.rounds.services import (
     create_round,
 )
 from tests.factories import make_melody
-from tests.unit.attune.rated import RatedStudy, rated_study
+from tests.unit.attune.rated import RatedStudy
 from tests.unit.attune.started import start
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _few_preferences_are_enough(settings: Any) -> None:
-    settings.ATTUNE_MINIMUM_PREFERENCES = 8
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> RatedStudy:
-    return rated_study(tmp_path)
-
-
-@pytest.fixture
-def rehearsal(tmp_path: Path) -> RatedStudy:
-    return rated_study(tmp_path, population=Population.REHEARSAL, slug="rehearsal")
 
 
 def test_a_round_with_too_few_preferences_is_refused_with_the_number_missing(
