@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from django.db.models import Count, Exists, Max, OuterRef, QuerySet
@@ -14,6 +15,11 @@ from attune.ratings.trust_models import RaterExclusion, RaterWarning, WorkDecisi
 
 LATEST_ANSWERS = 500
 """Answers that a rater's figures are made of: enough for tight intervals, and quick to read."""
+ANSWER_FIELDS = (
+    *("pair_id", "pair__purpose", "choice", "assignment__is_swapped"),
+    *("assignment__is_repeat", "assignment__handed_out_at", "created_at"),
+)
+"""The columns of a rating that `answer_row` takes, in its order."""
 
 
 class NoticeKind(StrEnum):
@@ -90,22 +96,29 @@ def answer_rows(rater: Rater, *, study: Study | None = None) -> list[AnswerRow]:
     found = Rating.objects.filter(rater=rater)
     if study is not None:
         found = found.filter(pair__study=study)
-    rows = found.order_by("-created_at", "-pk").values_list(
-        *("pair_id", "pair__purpose", "choice", "assignment__is_swapped"),
-        *("assignment__is_repeat", "assignment__handed_out_at", "created_at"),
-    )[:LATEST_ANSWERS]
-    return [
-        AnswerRow(
-            pair_id=pair_id,
-            purpose=PairPurpose(purpose),
-            choice=Choice(choice),
-            is_swapped=is_swapped,
-            is_repeat=is_repeat,
-            handed_out_at=handed_out_at,
-            answered_at=answered_at,
-        )
-        for pair_id, purpose, choice, is_swapped, is_repeat, handed_out_at, answered_at in rows
-    ][::-1]
+    rows = found.order_by("-created_at", "-pk").values_list(*ANSWER_FIELDS)[:LATEST_ANSWERS]
+    return [answer_row(*row) for row in rows][::-1]
+
+
+def answer_row(  # noqa: PLR0917
+    pair_id: int,
+    purpose: str,
+    choice: str,
+    is_swapped: bool,
+    is_repeat: bool,
+    handed_out_at: datetime,
+    answered_at: datetime,
+) -> AnswerRow:
+    """What the ANSWER_FIELDS of a rating say."""
+    return AnswerRow(
+        pair_id=pair_id,
+        purpose=PairPurpose(purpose),
+        choice=Choice(choice),
+        is_swapped=is_swapped,
+        is_repeat=is_repeat,
+        handed_out_at=handed_out_at,
+        answered_at=answered_at,
+    )
 
 
 def rater_trusts(raters: Iterable[Rater], *, study: Study | None = None) -> list[RaterTrust]:
