@@ -20,7 +20,7 @@ from attune.catalog.models import Checkpoint, PromptSet
 from attune.catalog.services import PromptRow, add_prompt_set, add_prompts
 from attune.raters.models import Role
 from attune.raters.services import create_invitation
-from attune.ratings.models import Study
+from attune.ratings.models import Rating, Study
 from attune.ratings.services import create_study
 from tests.browser.clips import make_audible_pair
 from tests.factories import make_checkpoint
@@ -255,3 +255,24 @@ def hear_both(page: Page) -> None:
             page, f'!!document.querySelector("[data-side={side}] .state.enough")', timeout_s=15
         )
     assert answers_are_open(page)
+
+
+def wait_for_ratings(page: Page, n: int, timeout_s: float = 10.0) -> list[Rating]:
+    """The ratings once there are n of them, oldest first."""
+    for _ in range(int(timeout_s * 20)):
+        ratings = list(Rating.objects.select_related("assignment").order_by("pk"))
+        if len(ratings) >= n:
+            return ratings
+        page.wait_for_timeout(50)
+    raise AssertionError(f"expected {n} ratings, found {Rating.objects.count()}")
+
+
+def wait_for_other_prompt(page: Page, prompt: str) -> None:
+    """Waits until the page shows another pair, ready to be heard."""
+    script = f'{STAGE} === "rating" && document.querySelector("[data-show=prompt]").textContent'
+    for _ in range(200):
+        shown = page.evaluate(script)
+        if shown and shown != prompt:
+            return
+        page.wait_for_timeout(40)
+    raise AssertionError(f"the page still shows {prompt!r}")

@@ -16,8 +16,7 @@ from attune.ratings.panel_services import create_panel_link
 from attune.ratings.panels import link_token
 from attune.ratings.practice import clean_side
 from attune.ratings.services import update_study
-from tests.browser.conftest import STAGE, Seen, Site, wait_until
-from tests.browser.test_rating_page import wait_for_ratings
+from tests.browser.conftest import STAGE, Seen, Site, wait_for_ratings, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

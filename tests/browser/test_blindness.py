@@ -21,9 +21,10 @@ from tests.browser.conftest import (
     hear_both,
     open_pair,
     prompt_of,
+    wait_for_other_prompt,
+    wait_for_ratings,
     wait_until,
 )
-from tests.browser.test_rating_page import wait_for_other_prompt, wait_for_ratings
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

@@ -34,7 +34,7 @@ from attune.ratings.services import (
     update_study,
 )
 from tests.factories import NOW, later, make_pair, make_prompts, make_study
-from tests.unit.attune.test_ratings import answer, hand_out
+from tests.unit.attune.rating_steps import answer, hand_out
 
 pytestmark = pytest.mark.django_db
 
